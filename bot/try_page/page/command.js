@@ -176,7 +176,7 @@ export class CommandForm {
 
   next(field) {
     const after = this.fields.slice(this.fields.indexOf(field) + 1).find((each) => !each.input.value);
-    (after?.input ?? this.button).focus();
+    (after?.input ?? this.empty?.input ?? this.button).focus();
   }
 
   values(except) {

@@ -93,6 +93,7 @@ async def test_choices_come_before_a_letter(browser: Browser, page: Page, size: 
         await tab.keyboard.press("Enter")
         await expect(choices).to_be_hidden()
         assert await tab.get_by_label(option, exact=True).input_value()
+        await expect(tab.get_by_label("prompt", exact=True), "what is missing is next").to_be_focused()
 
 
 async def test_what_is_typed_after_a_command_fills_its_fields(browser: Browser, page: Page) -> None:
