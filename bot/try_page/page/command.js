@@ -52,13 +52,22 @@ class Field {
       this.list = new Suggestions(this.input, (taken) => this.take(taken), { name: `Choices for ${option.name}`, around: form.element });
       this.input.addEventListener("focus", () => { if (this.value === null) this.suggest(true); });
       this.input.addEventListener("click", () => { if (!this.list.open) this.suggest(true); });
-      this.input.addEventListener("input", () => { this.value = null; clearTimeout(this.pause); this.pause = setTimeout(() => this.suggest(false), PAUSE); });
+      this.input.addEventListener("input", () => this.typed());
     }
     this.input.addEventListener("keydown", (event) => {
       if (this.list?.key(event)) return;
       if (event.key === "Enter") { event.preventDefault(); form.send(); }
       if (event.key === "Backspace" && !this.input.value && !option.required) { event.preventDefault(); form.remove(this); }
     });
+  }
+
+  // Looks for what fits the letters. Until a command has answered, Enter takes nothing of its last answer.
+  typed() {
+    this.value = null;
+    if (!this.option.completes) return this.suggest(false);
+    this.list.mark(-1);
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => this.suggest(false), PAUSE);
   }
 
   async ask() {

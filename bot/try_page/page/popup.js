@@ -48,14 +48,16 @@ export class Suggestions {
 
   get open() { return !this.list.hidden; }
 
-  // Shows the entries; what was typed in full is marked, else the first one. Enter and Tab take the marked one. With
-  // `isPassed`, Tab takes none until the mark is moved: it is also how one goes past a field.
+  // Shows the entries; the one that was typed in full is marked, else the first one that has the words in it. Enter and Tab
+  // take the marked one. With `isPassed`, Tab takes none until the mark is moved: it is also how one goes past a field.
   show(entries, typed = "", isPassed = false) {
     this.entries = entries;
     if (!entries.length) return this.hide();
     this.isMoved = false;
     this.isPassed = isPassed;
-    const active = Math.max(0, entries.findIndex((each) => each.label.toLowerCase() === typed.toLowerCase()));
+    const words = typed.toLowerCase();
+    const whole = entries.findIndex(({ label }) => label.toLowerCase() === words);
+    const active = whole >= 0 ? whole : entries.findIndex(({ label }) => label.toLowerCase().includes(words));
     this.list.replaceChildren(...entries.map((entry, index) => row(entry, `${this.list.id}-${index}`)));
     this.list.hidden = false;
     place(this.list, this.input, this.around);

@@ -110,6 +110,7 @@ async def test_reactions_move_nothing_and_addresses_of_messages_are_short(browse
     await page.act({"kind": "say", "content": f"see https://discord.com/channels/{where}"})
     link = tab.locator(".message").last.get_by_role("button", name="#easel, go to the message")
     await expect(link).to_have_text("#easel › 💬")
+    await expect(link).to_have_attribute("title", "Go to the message")
     await link.click()
     await expect(sample(tab)).to_have_class(re.compile("found"))
 
