@@ -44,7 +44,7 @@ export class Gallery {
     const others = files.filter((file) => !file.width).map((file) => this.known.get(file.id));
     this.pictures = files.filter((file) => file.width);
     const shape = shapeOf(this.pictures);
-    this.grid.className = `grid grid-${Math.min(pictures.length, 5)}${shape > 1.2 ? " wide" : ""}`;
+    this.grid.className = `grid grid-${Math.min(pictures.length, 5)} ${shape > 1.2 ? "wide" : shape < 0.8 ? "tall" : ""}`;
     this.grid.style.setProperty("--shape", shape);
     fill(this.grid, pictures);
     fill(this.element, [...(pictures.length ? [this.grid] : []), ...others]);
