@@ -113,7 +113,10 @@ class Place:
         return found if found is not None and found.visible_to(seat.id) else None
 
     def commands(self, seat: Seat, channel_id: int) -> list[tuple[str, dict[str, Any]]]:
-        """The commands that a person may use in a channel, with their full names; the one that paints is first."""
+        """The commands that a person may use in a channel, with their full names.
+
+        The one that paints is first, and in each group what takes something away is last.
+        """
         found = [
             (name, {**leaf, "id": command["id"]})
             for command in self.env.backend.visible_commands(user_id=seat.id, channel_id=channel_id)
@@ -122,8 +125,8 @@ class Place:
 
         def order(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
             name = entry[0]
-            group, _, verb = name.partition(" ")
-            return name != self.command, name != "help", group, verb in REMOVING, name
+            group, _, verb = name.rpartition(" ")
+            return name != self.command, name != "help", group or name, verb in REMOVING, name
 
         return sorted(found, key=order)
 

@@ -142,7 +142,7 @@ export class CommandForm {
 
   // Shows the whole description of an option.
   about(option) {
-    const general = this.isReady ? "Enter sends it as it is; press an option to add it." : "";
+    const general = this.isReady ? "Send it as it is, or press an option to add it." : "";
     this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${[option.description, range(option), option.required && "needed"].filter(Boolean).join(" · ")}`] : [general]));
   }
 

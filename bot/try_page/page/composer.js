@@ -105,9 +105,9 @@ function suggest() {
 
 function take({ value: name }, isChosen) {
   const typed = input.value;
-  const { options } = state.commands.find((each) => each.name === name);
+  const takesOptions = state.commands.find((each) => each.name === name)?.options.length;
   // The first one of several opens or is written out, but is not used unseen.
-  if (!isChosen && !options.length && isUnclear(fitting(state.commands, typed.slice(1)), typed.slice(1))) {
+  if (!isChosen && !takesOptions && isUnclear(fitting(state.commands, typed.slice(1)), typed.slice(1))) {
     write(`/${name}`);
     return suggest();
   }

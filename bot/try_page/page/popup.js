@@ -6,7 +6,8 @@ import { freshId, h, NARROW } from "./dom.js";
 function place(popup, anchor, around = anchor) {
   const { left, width: wide } = anchor.getBoundingClientRect();
   const box = around.getBoundingClientRect();
-  const width = NARROW.matches ? innerWidth - 16 : Math.min(Math.max(wide, 260), innerWidth - 16);
+  const most = innerWidth - 16;
+  const width = popup.matches(".menu") ? 240 : NARROW.matches ? most : Math.min(Math.max(wide, 260), most);
   popup.style.width = `${width}px`;
   popup.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
   const above = box.top > innerHeight - box.bottom;
@@ -96,7 +97,7 @@ export class Suggestions {
     if (!this.open) return false;
     const count = this.entries.length;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step) { this.isMoved = true; this.mark((this.active + step + count) % count); }
+    if (step) { this.isMoved = true; this.mark((Math.max(this.active, step > 0 ? -1 : 0) + step + count) % count); }
     else if (this.active >= 0 && (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey && (this.isMoved || !this.isPassed)))) this.take(this.active, this.isMoved);
     else if (event.key === "Escape") this.hide();
     else return false;

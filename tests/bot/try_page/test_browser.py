@@ -98,6 +98,8 @@ async def test_everything_is_done_with_the_keyboard(browser: Browser, page: Page
     await more.focus()
     await tab.keyboard.press("Enter")
     await expect(tab.get_by_role("menuitem", name="React with 👍")).to_be_focused()
+    menu, opener = await area(tab.get_by_role("menu")), await area(more)
+    assert abs(menu["x"] + menu["width"] - opener["x"] - opener["width"]) < 20, "it is where it was opened"
     await tab.keyboard.press("ArrowDown")
     await expect(tab.get_by_role("menuitem", name="React with 👎")).to_be_focused()
     await tab.keyboard.press("Escape")

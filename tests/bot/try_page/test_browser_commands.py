@@ -135,7 +135,7 @@ async def test_what_is_typed_after_a_command_fills_its_fields(browser: Browser, 
     await expect(box).to_have_value("")
     # One that needs nothing shows what it could be given, and the next Enter sends it.
     await typed("/search")
-    await expect(about).to_have_text("Enter sends it as it is; press an option to add it.")
+    await expect(about).to_have_text("Send it as it is, or press an option to add it.")
     await expect(tab.get_by_role("button", name="Send")).to_be_focused()
     await tab.get_by_role("button", name="+ query").click()
     await expect(about).to_contain_text('query Words, "phrases", -words to leave out')
