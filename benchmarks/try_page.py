@@ -34,9 +34,9 @@ Action = Callable[[Page, int], Awaitable[None]]
 async def react(tab: Page, round_: int) -> None:
     """Press 👍 under the sample, or take it back, until its number has changed."""
     sample = tab.locator(".message").first
-    count = 1 + round_ % 2
-    await sample.get_by_role("button", name=f"👍, {count} reaction").click()
-    await sample.get_by_role("button", name=f"👍, {3 - count} reaction").wait_for()
+    before, after = ("no reactions", "1 reaction")[:: -1 if round_ % 2 else 1]
+    await sample.get_by_role("button", name=f"👍, {before}").click()
+    await sample.get_by_role("button", name=f"👍, {after}").wait_for()
 
 
 async def ask(tab: Page, round_: int) -> None:

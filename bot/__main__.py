@@ -65,17 +65,25 @@ def try_(
 
     settings = load_settings(config, data, quiet=True)
 
+    is_open = False
+
     def opened(url: str) -> None:
+        nonlocal is_open
+        is_open = True
         typer.echo(
             f"\nAtelier is open at {url}\nType /{settings.discord.command} there. Ctrl-C ends it.\n"
-            "Each start is a new server, without what earlier ones had. Pictures and database stay in "
-            f"{settings.data.absolute()} until you delete them.\n"
+            f"Each start opens a new server. What you paint is kept in {settings.data.absolute()}; you may delete that "
+            "folder afterwards.\n"
         )
         if browser:
             # Some browsers block the calling thread until they are closed.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    run_to_end(run_sandbox(settings, port, opened), serves=True)
+    try:
+        run_to_end(run_sandbox(settings, port, opened), serves=True)
+    finally:
+        if is_open:
+            typer.echo("\nAtelier has ended.")
 
 
 @cli.command()

@@ -7,9 +7,11 @@ without an NVIDIA GPU torch comes from PyTorch's own index, without CUDA.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -62,6 +64,15 @@ def is_made() -> bool:
     return not subprocess.run([program("python"), "-m", "pip", "--version"], capture_output=True).returncode
 
 
+def brief(line: str, width: int) -> str:
+    """What a line of pip says, in at most `width` characters and whole words."""
+    if line.startswith("Installing collected packages: "):
+        line = f"Installing {line.count(',') + 1} packages; pip says nothing until that is done"
+    # "…/torch-2.7.0-cp311-cp311-linux_x86_64.whl.metadata (12 kB)" is torch-2.7.0.
+    line = re.sub(r"\S*?([^/\s-]+-[^/\s-]+)-\S+\.whl(\.metadata)?", r"\1", line.partition(" (from ")[0])
+    return textwrap.shorten(line, width, placeholder=" …")
+
+
 def install(options: list[str], extras: str) -> int:
     """Run pip and show the line that says what it does now; returns its exit status, after its errors."""
     wanted = f"{ROOT}[{extras}]"
@@ -87,9 +98,9 @@ def install(options: list[str], extras: str) -> int:
                 continue
             count += line.startswith("Collecting ")
             if sys.stdout.isatty():
-                print(f"\r    {count:3}  {line[:width]:{width}}", end="", flush=True)
+                print(f"\r    {count:3}  {brief(line, width):{width}}", end="", flush=True)
             elif "MB" in line or line.startswith(("Building ", "Installing ")):
-                print(f"    {line[:width]}", flush=True)
+                print(f"    {brief(line, width)}", flush=True)
     if sys.stdout.isatty():
         print()
     if pip.returncode:
@@ -103,7 +114,7 @@ def main(arguments: list[str]) -> int:
         print("Atelier needs Python 3.11 or newer. This is Python", sys.version.split()[0])
         return 1
     extras = ",".join(arguments) or "try"
-    print(f"Atelier is installed into {ENVIRONMENT}: about 2 GB, in some minutes.")
+    print(f"Atelier is installed into {ENVIRONMENT}: 1.8 GB, in some minutes.")
     began = time.monotonic()
     if is_made():
         print("1. .venv is there already.")

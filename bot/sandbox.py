@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from bot.app import App, open_app
@@ -29,15 +28,6 @@ async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) 
         await place.keep_time()
 
 
-def shown_folder(folder: Path) -> str:
-    """A folder as a person finds it from where they started Atelier, or else from their home."""
-    whole = folder.absolute()
-    for root, beginning in ((Path.cwd(), ""), (Path.home(), "~/")):
-        if root in whole.parents:
-            return beginning + whole.relative_to(root).as_posix()
-    return str(whole)
-
-
 @asynccontextmanager
 async def try_page(app: App, port: int = 0) -> AsyncIterator[tuple[Any, str]]:
     """Serve the page of an app while the body runs; gives its Place, whose time the body keeps, and its address."""
@@ -48,7 +38,7 @@ async def try_page(app: App, port: int = 0) -> AsyncIterator[tuple[Any, str]]:
 
     client = Client(app, on_try_page=True)
     env = simcord.Env(client, check_errors=False)
-    place = Place(env, app.config.discord.command, shown_folder(app.config.data))
+    place = Place(env, app.config.discord.command)
     await env.start()
     try:
         place.open()

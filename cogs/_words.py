@@ -18,6 +18,7 @@ from bot.money import dollars, micros_of_cents
 from bot.policy.limits import HOST, LimitName, Origin, spoken
 from bot.policy.words import LONGEST_TERM
 from bot.requests.improving import Addition
+from bot.requests.wording import is_sentence
 from bot.responses import MESSAGE, fitted, units
 from bot.translator import shown_name
 
@@ -256,8 +257,7 @@ def notes(remarks: Iterable[str]) -> str:
     lines = [said(remark) for remark in remarks]
     if len(lines) == 1:
         (note,) = lines
-        is_sentence = note.endswith((".", "。", "!", "?"))
-        return fitting([note if is_sentence else say("About your request: {note}.", note=note)])
+        return fitting([note if is_sentence(note) else say("About your request: {note}.", note=note)])
     return fitting([say("About your request:"), *(f"- {line}" for line in lines)])
 
 

@@ -63,6 +63,23 @@ def test_the_lines_of_pip_that_say_why_it_failed_are_shown(
     assert shown.index("Downloading torch.whl (180 MB)") < shown.index("ERROR: no disk") < shown.index("run this again")
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("Collecting torch>=2.9 (from atelier-bot==0.2.0)", "Collecting torch>=2.9"),
+        ("Downloading a_b-0.38.0-py3-none-manylinux_2_28_x86_64.whl.metadata (2 kB)", "Downloading a_b-0.38.0 (2 kB)"),
+        ("Downloading https://a.example/whl/torch-2.9-cp311-linux.whl (180.0 MB)", "Downloading torch-2.9 (180.0 MB)"),
+        ("Installing collected packages: a, b, c", "Installing 3 packages; pip says nothing until that is done"),
+        (
+            "Building wheels for packages that are only here as a source",
+            "Building wheels for packages that are only here as a …",
+        ),
+    ],
+)
+def test_a_line_of_pip_is_short_and_ends_with_a_word(install: ModuleType, line: str, shown: str) -> None:
+    assert install.brief(line, 58) == shown
+
+
 def test_an_older_python_is_told_what_is_needed(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -245,9 +245,11 @@ async def test_try_serves_its_page_and_ends_cleanly_with_its_engine(tmp_path: Pa
                 assert len(children) == 1, "the engine process"
                 process.send_signal(ending)
                 async with asyncio.timeout(120):
-                    _, errors = await process.communicate()
+                    output, errors = await process.communicate()
 
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 0}[ending]
+        assert f"kept in {tmp_path}" in output.decode()
+        assert output.decode().endswith("\nAtelier has ended.\n")
         assert b"Traceback" not in errors
         _, alive = psutil.wait_procs(children, timeout=60)
         assert alive == []

@@ -100,10 +100,14 @@ def listed(names: Sequence[object], most: int) -> str:
     return str(Listed([*names[:most], *more]))
 
 
+def is_sentence(note: str) -> bool:
+    """Whether a note is a sentence of its own, and not a part of one."""
+    return note.endswith((".", "。", "!", "?"))
+
+
 def one_line(notes: Sequence[str]) -> tuple[str, ...]:
     """All notes about a request as one line; none if there are none."""
     line = ""
     for note in notes:
-        # What begins with a capital letter is a sentence of its own.
-        line = f"{line.rstrip('.')}{'. ' if note[:1].isupper() else '; '}{note}" if line else note
+        line = f"{line.rstrip('.。')}{'. ' if is_sentence(note) else '; '}{note}" if line else note
     return (line,) if line else ()

@@ -58,7 +58,6 @@ class Feed:
             "channel": str(self._channel.id),
             "command": place.command,
             "server": SERVER,
-            "data": place.data,
             "names": self._showing.names(),
             "seats": [{"key": s.key, "role": s.role, "id": str(s.id)} for s in place.seats.values()],
             "channels": [

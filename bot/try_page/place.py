@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 NAME = "Atelier"
 """What the bot is called."""
 SERVER = "The Workshop"
+REMOVING = frozenset({"cancel", "clear", "delete", "remove"})
+"""Commands of a group that take something away; they come after the others."""
 CLOCK_SECONDS = 0.5
 """The time between two moves of simcord's clock."""
 
@@ -41,11 +43,9 @@ class Seat:
 class Place:
     """A small server with three people and the bot. Build it before the bot starts, and `open` it after that."""
 
-    def __init__(self, env: Any, command: str, data: str) -> None:
+    def __init__(self, env: Any, command: str) -> None:
         self.env = env
         self.command = command
-        self.data = data
-        """The folder that keeps what is painted, as a person may look for it."""
         self.seats: dict[str, Seat] = {}
         self.channels: dict[int, Any] = {}
         """The channels of the server, by their ids."""
@@ -113,13 +113,22 @@ class Place:
         return found if found is not None and found.visible_to(seat.id) else None
 
     def commands(self, seat: Seat, channel_id: int) -> list[tuple[str, dict[str, Any]]]:
-        """The commands that a person may use in a channel, with their full names; the one that paints is first."""
+        """The commands that a person may use in a channel, with their full names.
+
+        The one that paints is first, and in each group what takes something away is last.
+        """
         found = [
             (name, {**leaf, "id": command["id"]})
             for command in self.env.backend.visible_commands(user_id=seat.id, channel_id=channel_id)
             for name, leaf in leaves(command)
         ]
-        return sorted(found, key=lambda entry: (entry[0] != self.command, entry[0] != "help", entry[0]))
+
+        def order(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
+            name = entry[0]
+            group, _, verb = name.rpartition(" ")
+            return name != self.command, name != "help", group or name, verb in REMOVING, name
+
+        return sorted(found, key=order)
 
     def menus(self, seat: Seat, channel_id: int) -> list[str]:
         """The commands in the menu of a message."""

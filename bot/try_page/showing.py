@@ -39,6 +39,7 @@ class Showing:
 
     def message(self, message: Any, seat: Seat) -> dict[str, Any]:
         """A message as one person sees it."""
+        bot = self._place.env.backend.bot_user.id
         return {
             "id": str(message.id),
             "author": str(message.author_id),
@@ -49,7 +50,12 @@ class Showing:
             "components": [_local(component) for component in message.components],
             "files": [self._file(attachment) for attachment in message.attachments],
             "reactions": [
-                {"emoji": reaction.emoji, "count": len(reaction.user_ids), "mine": seat.id in reaction.user_ids}
+                {
+                    "emoji": reaction.emoji,
+                    # The bot's own one only offers it, and says nothing about the picture. Discord counts it, too.
+                    "count": sum(user_id != bot for user_id in reaction.user_ids),
+                    "mine": seat.id in reaction.user_ids,
+                }
                 for reaction in message.reactions
                 if reaction.user_ids
             ],

@@ -7,7 +7,7 @@ export const state = {
   channel: "",
   me: "", bot: "", command: "imagine", moderates: false,
   names: { people: {}, roles: {}, channels: {} },
-  seats: [], channels: [], commands: [], menus: [], data: "",
+  seats: [], channels: [], commands: [], menus: [],
 };
 
 let stream = null;

@@ -5,6 +5,7 @@ import { readArguments } from "./arguments.js";
 import { freshId, h, plain } from "./dom.js";
 import { channels, people, roles } from "./controls.js";
 import { showForm } from "./form.js";
+import { toEnd } from "./log.js";
 import { Suggestions } from "./popup.js";
 
 const PAUSE = 120; // milliseconds after a letter until choices are asked for
@@ -46,18 +47,27 @@ class Field {
       h("label", { for: id }, option.name), this.input, h("span", { id: `${id}-hint`, class: "unseen" }, option.description),
       !option.required && h("button", { type: "button", class: "drop", "aria-label": `Remove ${option.name}`, onclick: () => form.remove(this) }, "×"));
     this.input.addEventListener("focus", () => form.about(option));
-    this.input.addEventListener("input", () => form.say(""));
+    this.input.addEventListener("input", () => { form.say(""); form.about(option); });
     if (option.completes || entriesOf(option)) {
       this.list = new Suggestions(this.input, (taken) => this.take(taken), { name: `Choices for ${option.name}`, around: form.element });
-      this.input.addEventListener("focus", () => this.suggest(true));
+      this.input.addEventListener("focus", () => { if (this.value === null) this.suggest(true); });
       this.input.addEventListener("click", () => { if (!this.list.open) this.suggest(true); });
-      this.input.addEventListener("input", () => { this.value = null; clearTimeout(this.pause); this.pause = setTimeout(() => this.suggest(false), PAUSE); });
+      this.input.addEventListener("input", () => this.typed());
     }
     this.input.addEventListener("keydown", (event) => {
       if (this.list?.key(event)) return;
       if (event.key === "Enter") { event.preventDefault(); form.send(); }
       if (event.key === "Backspace" && !this.input.value && !option.required) { event.preventDefault(); form.remove(this); }
     });
+  }
+
+  // Looks for what fits the letters. Until a command has answered, Enter takes nothing of its last answer.
+  typed() {
+    this.value = null;
+    if (!this.option.completes) return this.suggest(false);
+    this.list.mark(-1);
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => this.suggest(false), PAUSE);
   }
 
   async ask() {
@@ -70,7 +80,7 @@ class Field {
     const found = this.option.completes ? await this.ask() : entriesOf(this.option);
     if (document.activeElement !== this.input || this.input.value !== typed) return;
     const matches = this.option.completes || all ? found : found.filter((each) => each.label.toLowerCase().includes(typed.toLowerCase()));
-    this.list.show(matches);
+    this.list.show(matches, typed, all || !typed);
   }
 
   take({ label, value }) {
@@ -132,7 +142,7 @@ export class CommandForm {
 
   // Shows the whole description of an option.
   about(option) {
-    const general = this.command.options.length > this.fields.length ? "Press an option to add it." : "";
+    const general = this.isReady ? "Send it as it is, or press an option to add it." : "";
     this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${[option.description, range(option), option.required && "needed"].filter(Boolean).join(" · ")}`] : [general]));
   }
 
@@ -142,9 +152,10 @@ export class CommandForm {
     this.problem.hidden = !words;
   }
 
+  // An option is told when the pointer moves over it, not when it only lies where the form opens.
   list() {
     const left = this.command.options.filter((option) => !this.fields.some((field) => field.option === option));
-    this.rest.replaceChildren(...left.map((option) => h("button", { type: "button", class: "chip", title: option.description, onfocus: () => this.about(option), onmouseenter: () => this.about(option), onclick: () => this.add(option).input.focus() }, `+ ${option.name}`)));
+    this.rest.replaceChildren(...left.map((option) => h("button", { type: "button", class: "chip", title: option.description, onfocus: () => this.about(option), onpointermove: (event) => { if (event.movementX || event.movementY) this.about(option); }, onclick: () => this.add(option).input.focus() }, `+ ${option.name}`)));
     this.rest.hidden = !left.length;
   }
 
@@ -174,35 +185,46 @@ export class CommandForm {
 
   next(field) {
     const after = this.fields.slice(this.fields.indexOf(field) + 1).find((each) => !each.input.value);
-    (after?.input ?? this.button).focus();
+    (after?.input ?? this.empty?.input ?? this.button).focus();
   }
 
   values(except) {
     return Object.fromEntries(this.fields.filter((field) => field !== except).map((field) => [field.option.name, field.read()]).filter(([, value]) => value !== null));
   }
 
+  get empty() { return this.fields.find((field) => field.option.required && !field.input.value); }
+
+  // Whether nothing is missing, wrong or left over.
+  get isReady() { return !this.empty && !this.wrong && !this.over; }
+
+  // Sends the command; returns whether it was taken.
   async send() {
-    const empty = this.fields.find((field) => field.option.required && !field.input.value);
+    const { empty } = this;
     if (empty) {
       this.say(`Fill in ${empty.option.name} first.`);
-      return empty.input.focus();
+      empty.input.focus();
+      return false;
     }
     this.say("");
+    toEnd();
     const files = Object.fromEntries(this.fields.filter((field) => field.input.files?.length).map((field) => [field.option.name, [...field.input.files]]));
     this.button.disabled = true;
     const answer = await act({ kind: "command", name: this.command.name, options: this.values() }, files, (words) => this.refused(words));
     this.button.disabled = false;
-    if (!answer) return;
+    if (!answer) return false;
     this.clear();
     this.done(this.over);
     if (answer.form) showForm(answer.form);
+    return true;
   }
 
   // Shows why the command was refused, and goes to the field that is named first.
   refused(words) {
     this.say(words);
     const name = /`([^`]+)`/.exec(words)?.[1];
-    this.fields.find((field) => field.option.name === name)?.input.focus();
+    const field = this.fields.find((each) => each.option.name === name);
+    this.wrong = field?.option;
+    field?.input.focus();
   }
 
   // Puts files into the first fields for files, and opens those that are needed; returns those that found no place.

@@ -9,7 +9,7 @@ export function fitting(commands, typed) {
   return found.sort((a, b) => Number(b.name.startsWith(word)) - Number(a.name.startsWith(word)));
 }
 
-// Whether several commands with one first word fit what was typed, so that none of them may be taken for the likeliest.
+// Whether several commands with one first word fit what was typed, so that none of them is what was meant for sure.
 export function isUnclear(found, typed) {
   const word = typed.toLowerCase();
   const [best] = found;

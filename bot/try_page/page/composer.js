@@ -3,12 +3,12 @@
 import { act, state } from "./api.js";
 import { CommandForm } from "./command.js";
 import { commandIn, fitting, isUnclear, nearest, wordsAfter } from "./commands.js";
-import { byId, h, toast } from "./dom.js";
+import { byId, h, NARROW, toast } from "./dom.js";
 import { Examples } from "./examples.js";
-import { Suggestions } from "./popup.js";
 import { showForm } from "./form.js";
+import { toEnd } from "./log.js";
+import { Suggestions } from "./popup.js";
 
-const NARROW = matchMedia("(max-width: 600px)");
 const SHORT = 40; // characters of one's words on a button
 
 let files = [];
@@ -37,8 +37,9 @@ function addFiles(added) {
   input.focus();
 }
 
-// Opens a command with the words that were typed after it; one that takes no options is used at once.
-export async function openCommand(name, words = "") {
+// Opens a command with the words that were typed after it. One that takes no options is used at once, and with `now` also
+// one whose words and files are all that it needs.
+async function openCommand(name, words = "", now = false) {
   const command = state.commands.find((each) => each.name === name);
   if (!command) return toast("You do not have that command here.");
   advise();
@@ -47,16 +48,20 @@ export async function openCommand(name, words = "") {
     write(`/${name} ${words}`);
     return advise(`/${name} takes no words after it. What you typed is still in the box.`, [`/${name}`, () => use(name)]);
   }
-  // What stands in the box, and what the command cannot take, is there for the next message.
-  const draft = form ? [form.typed(), form.draft].filter(Boolean).join("\n") : input.value;
-  form?.clear();
-  const back = (typed) => { form = null; box.replaceWith(box = simple()); write(typed); };
-  form = new CommandForm(command, words, {
-    done: (over) => back([over, draft].filter(Boolean).join("\n")),
-    left: (typed, added) => { back([typed, draft].filter(Boolean).join("\n")); files = [...files, ...added]; showFiles(); },
+  const back = (typed) => { box.replaceWith(box = simple()); write([typed, form.draft].filter(Boolean).join("\n")); form = null; };
+  const made = new CommandForm(command, words, {
+    done: (over) => { if (form === made) back(over); },
+    left: (typed, added) => { back(typed); files = [...files, ...added]; showFiles(); },
   });
-  form.draft = draft;
-  files = form.attach(files);
+  files = made.attach(files);
+  if (now && made.isReady && !files.length) {
+    showFiles();
+    if (await made.send()) return;
+  }
+  // What stands in the box, and what the command cannot take, is there for the next message.
+  made.draft = form ? [form.typed(), form.draft].filter(Boolean).join("\n") : input.value;
+  form?.clear();
+  form = made;
   list.remove();
   box.replaceWith(box = form.element);
   place();
@@ -64,12 +69,13 @@ export async function openCommand(name, words = "") {
 }
 
 async function use(name, options = {}) {
+  toEnd();
   const answer = await act({ kind: "command", name, options });
   if (answer?.form) showForm(answer.form);
 }
 
 function tryOut({ command, words, images }) {
-  if (command) return openCommand(command, words);
+  if (command) return openCommand(command, words, true);
   return use(state.command, images ? { prompt: words, images } : { prompt: words });
 }
 
@@ -87,16 +93,26 @@ function advise(words = "", ...buttons) {
 
 function cut(text) { return text.length > SHORT ? `${text.slice(0, SHORT).trimEnd()}…` : text; }
 
-function show(found, active) {
-  list.show(found.map((command) => ({ label: `/${command.name}`, hint: command.description, value: command.name })), active);
+function show(found) {
+  list.show(found.map((command) => ({ label: `/${command.name}`, hint: command.description, value: command.name })), input.value.trim());
 }
 
 function suggest() {
   const typed = input.value;
   if (!typed.startsWith("/") || typed.includes("\n")) return list.hide();
-  const found = fitting(state.commands, typed.slice(1));
-  // Enter takes the first one, but never one of several: among them are some that remove things.
-  show(found, isUnclear(found, typed.slice(1)) ? -1 : 0);
+  show(fitting(state.commands, typed.slice(1)));
+}
+
+function take({ value: name }, isChosen) {
+  const typed = input.value;
+  const takesOptions = state.commands.find((each) => each.name === name)?.options.length;
+  // The first one of several opens or is written out, but is not used unseen.
+  if (!isChosen && !takesOptions && isUnclear(fitting(state.commands, typed.slice(1)), typed.slice(1))) {
+    write(`/${name}`);
+    return suggest();
+  }
+  input.value = "";
+  openCommand(name, wordsAfter(typed, name));
 }
 
 function send() {
@@ -104,16 +120,16 @@ function send() {
   if (!typed.trim() && !files.length) return;
   if (!typed.startsWith("/")) return post(typed);
   const known = commandIn(state.commands, typed);
-  if (known) { write(""); return openCommand(known.command.name, known.words); }
+  if (known) { write(""); return openCommand(known.command.name, known.words, Boolean(known.words || files.length)); }
   const word = typed.slice(1).split(/\s/)[0];
   const whole = fitting(state.commands, typed.slice(1).trim());
   const found = whole.length || !word ? whole : fitting(state.commands, word);
   const like = found.length === 1 ? { command: found[0], words: wordsAfter(typed, found[0].name) } : nearest(state.commands, typed);
   if (!like && found.length) {
-    show(found, -1);
+    show(found);
     return advise(`Several commands fit “${cut(typed.trim())}”. Choose one of the list.`);
   }
-  const meant = like && [cut(`/${like.command.name} ${like.words}`.trim()), () => { write(""); openCommand(like.command.name, like.words); }];
+  const meant = like && [cut(`/${like.command.name} ${like.words}`.trim()), () => { write(""); openCommand(like.command.name, like.words, Boolean(like.words)); }];
   advise(`You have no command “/${cut(word)}” here.${like ? " Did you mean this?" : " Type / to see yours; moderators have more."}`, ...[meant].filter(Boolean), ["Send it as text", () => post(typed)]);
 }
 
@@ -122,7 +138,7 @@ function adviseToPaint(words) {
   const main = here()?.direct ? state.channels[0] : null;
   const paint = () => {
     if (main) document.dispatchEvent(new CustomEvent("enter", { detail: main.id }));
-    openCommand(state.command, words);
+    openCommand(state.command, words, Boolean(words));
   };
   advise(`Ordinary text is only chat: Atelier does not answer it. To paint it${main ? ` in #${main.name}` : ""}:`, [cut(`/${state.command} ${words}`.trim()), paint]);
 }
@@ -146,11 +162,10 @@ function simple() {
   const pick = h("input", { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true", onchange: () => { addFiles(pick.files); pick.value = ""; } });
   input = h("textarea", { id: "say", rows: 1, maxlength: 2000, "aria-label": "Message, or a command after a slash" });
   chips = h("div", { class: "chosen-files", hidden: true });
-  list = new Suggestions(input, (taken) => { const words = wordsAfter(input.value, taken.value); input.value = ""; openCommand(taken.value, words); }, { name: "Commands" });
+  list = new Suggestions(input, take, { name: "Commands" });
   input.addEventListener("input", () => { grow(); advise(); suggest(); });
   input.addEventListener("keydown", (event) => {
     if (list.key(event)) return;
-    if (event.key === "Tab" && list.open && list.active >= 0) { event.preventDefault(); return list.take(list.active); }
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
   });
   const made = h("div", { class: "box" }, chips, h("div", { class: "line" },

@@ -17,13 +17,14 @@ const ENTITIES = { 5: people, 6: roles, 7: () => [...people(), ...roles()], 8: c
 
 // What buttons with a sign instead of words do; Discord shows no such hints.
 const SIGNS = {
-  "🔁": "Paint the same words again with another seed", "⋯": "More to do with this result", "❤️": "Make this a favourite of yours",
+  "🔁": "Paint the same words again with another seed", "❤️": "Make this a favourite of yours",
   "⬅️": "Paint on to the left of the picture", "➡️": "Paint on to the right of the picture", "⬆️": "Paint on above the picture", "⬇️": "Paint on below the picture",
 };
+const NUMBER = /^([UV])(\d+)$/;
 const NUMBERED = { U: "Show picture # alone, with its own buttons", V: "Paint variations of picture #" };
 
 function hintFor(label) {
-  const numbered = /^([UV])(\d+)$/.exec(label);
+  const numbered = NUMBER.exec(label);
   return numbered ? NUMBERED[numbered[1]].replace("#", numbered[2]) : SIGNS[label];
 }
 
@@ -97,4 +98,12 @@ function component(part, message) {
 }
 
 export const colour = (number) => `#${number.toString(16).padStart(6, "0")}`;
-export const controls = (parts, message) => parts.map((part) => component(part, message));
+
+// The parts of a message, with words for its numbered buttons where no pointer can ask for them.
+export function controls(parts, message) {
+  const isNumbered = parts.some((row) => row.components?.some(({ label }) => NUMBER.test(label)));
+  return [...parts.map((part) => component(part, message)), ...(isNumbered ? [h("p", { class: "legend" }, "U1 shows picture 1 alone, V1 paints variations of it.")] : [])];
+}
+
+// Whether something can be done with a message besides cancelling what it waits for.
+export const goesOn = (parts) => parts.some((part) => part.type === 2 ? STYLES[part.style] !== "danger" : goesOn(part.components ?? []));

@@ -13,6 +13,9 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+// A phone, as in the style sheets.
+export const NARROW = matchMedia("(max-width: 640px)");
+
 export const byId = (id) => document.getElementById(id);
 
 let count = 0;

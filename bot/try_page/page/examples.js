@@ -4,10 +4,11 @@ import { state } from "./api.js";
 import { h } from "./dom.js";
 
 const SHOWN = 3;
+// The built-in model paints one thing much alike each time; how many of several there are differs.
 const PROMPTS = [
   { words: "a red apple on a blue background" },
   { words: "a fox in the snow" },
-  { words: "a rocket in space", images: "4" },
+  { words: "ducks on a lake", images: "4" },
   { words: "a {red, green} car" },
   { words: "a cat with a hat", images: "2" },
   { words: "an owl at night --ar 16:9" },

@@ -39,7 +39,7 @@ function field(part, label, hint) {
       break;
     default: {
       const limits = { minlength: part.min_length || null, maxlength: part.max_length, placeholder: part.placeholder };
-      control = part.style === 2 ? h("textarea", { ...common, ...limits, rows: 4 }) : h("input", { ...common, ...limits, type: "text", autocomplete: "off" });
+      control = part.style === 2 ? h("textarea", { ...common, ...limits, rows: 3 }) : h("input", { ...common, ...limits, type: "text", autocomplete: "off" });
       control.value = part.value ?? "";
       read = () => control.value;
     }

@@ -12,6 +12,13 @@ function fill(element, children) {
   if (!same) element.replaceChildren(...children);
 }
 
+// The shape of a message's pictures as width by height; 1 if they differ. Discord cuts squares out of several wide pictures;
+// here each is seen whole.
+function shapeOf(pictures) {
+  const shapes = new Set(pictures.map(({ width, height }) => width / height));
+  return shapes.size === 1 ? [...shapes][0] : 1;
+}
+
 // Shows files; a picture that is there already keeps its element, so that it neither flashes nor loads again.
 export class Gallery {
   constructor() {
@@ -35,8 +42,10 @@ export class Gallery {
     this.known = new Map(files.map((file) => [file.id, all.get(file.id)]));
     const pictures = files.filter((file) => file.width).map((file) => this.known.get(file.id));
     const others = files.filter((file) => !file.width).map((file) => this.known.get(file.id));
-    this.grid.className = `grid grid-${Math.min(pictures.length, 5)}`;
     this.pictures = files.filter((file) => file.width);
+    const shape = shapeOf(this.pictures);
+    this.grid.className = `grid grid-${Math.min(pictures.length, 5)} ${shape > 1.2 ? "wide" : shape < 0.8 ? "tall" : ""}`;
+    this.grid.style.setProperty("--shape", shape);
     fill(this.grid, pictures);
     fill(this.element, [...(pictures.length ? [this.grid] : []), ...others]);
     this.element.hidden = !files.length;

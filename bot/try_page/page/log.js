@@ -14,7 +14,8 @@ let opening = true;
 
 const log = () => byId("log");
 
-function toEnd() {
+// Goes to the newest message and stays there.
+export function toEnd() {
   log().scrollTop = opening ? 0 : log().scrollHeight;
   following = true;
   byId("newest").hidden = true;
@@ -69,6 +70,7 @@ export function draw({ messages = [], gone = [] }, whole) {
     views.delete(id);
   }
   let added = 0;
+  let answer = false;
   for (const message of messages) {
     const known = views.get(message.id);
     if (known) {
@@ -82,10 +84,14 @@ export function draw({ messages = [], gone = [] }, whole) {
     views.set(message.id, view);
     list.insertBefore(view.element, later(message.id));
     if (!whole) { added += 1; opening = false; if (!message.waits) announce(said(message)); }
-    if (message.author === state.me || message.hidden) following = true;
+    if (!whole && message.author === state.me) following = true;
+    answer ||= message.hidden;
   }
-  if (following) toEnd();
-  else if (added) byId("newest").hidden = false;
+  if (following) return toEnd();
+  if (!added) return;
+  // Who pressed a button further up goes on looking there.
+  if (byId("newest").hidden || answer) byId("newest").textContent = answer ? "Your answer ↓" : "New posts ↓";
+  byId("newest").hidden = false;
 }
 
 // The element before which a message belongs; null at the end.

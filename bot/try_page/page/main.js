@@ -37,12 +37,14 @@ function sit(seat) {
 }
 
 function drawChannels() {
-  redraw(byId("channels"), state.channels.map((channel) => {
+  const shown = (channel) => {
     const here = channel.id === state.channel;
     const unread = !here && latest[channel.id] && latest[channel.id] !== seen.get(`${state.me} ${channel.id}`);
     return h("li", {}, h("button", { type: "button", class: unread ? "channel unread" : "channel", "aria-current": here ? "page" : null, onclick: () => enter(channel.id) },
       h("span", { class: "sign", "aria-hidden": "true" }, channel.direct ? "@" : "#"), channel.name, unread && h("span", { class: "unseen" }, ", new messages")));
-  }));
+  };
+  redraw(byId("channels"), state.channels.filter((channel) => !channel.direct).map(shown));
+  redraw(byId("direct"), state.channels.filter((channel) => channel.direct).map(shown));
 }
 
 function drawSeats() {
@@ -59,7 +61,7 @@ function drawHead() {
   document.title = `${here.direct ? "@" : "#"}${here.name} · Atelier`;
   const welcome = byId("welcome");
   welcome.hidden = false;
-  const start = h("p", { class: "small" }, "Each start is a new server. Pictures and database stay in ", h("span", { class: "path" }, state.data), " until you delete them.");
+  const start = h("p", { class: "small" }, "Each start is a new server; the terminal says where the pictures stay.");
   welcome.replaceChildren(h("img", { src: "atelier.svg", alt: "", width: 56, height: 56 }), h("div", {}, ...(here.direct
     ? [h("h2", {}, "Your direct messages with Atelier"), h("p", {}, "To get a copy of a result here, react to it with ✉️: the ⋯ at its top right has the reactions.")]
     : here.name === "easel"

@@ -25,6 +25,7 @@ function address(text) {
   const short = link(text, [place ? `#${place} › 💬` : "the message 💬"]);
   short.className = "mention";
   short.setAttribute("aria-label", place ? `#${place}, go to the message` : "the message, go to it");
+  short.title = "Go to the message";
   return short;
 }
 

@@ -2,7 +2,7 @@
 
 import { act, state } from "./api.js";
 import { h } from "./dom.js";
-import { colour, controls } from "./controls.js";
+import { colour, controls, goesOn } from "./controls.js";
 import { Gallery } from "./gallery.js";
 import { markdown } from "./markdown.js";
 import { menu } from "./popup.js";
@@ -53,7 +53,8 @@ export class MessageView {
     this.redraw("controls", message.components, () => controls(message.components, message.id));
     this.redraw("reactions", message.reactions, () => message.reactions.map((each) => this.reaction(each)));
     // Reactions come a moment after a result. Their room is kept, so that no button moves under the pointer.
-    this.parts.reactions.hidden = !message.reactions.length && !(message.author === state.bot && message.files.length && message.components.length && !message.hidden);
+    const isResult = message.author === state.bot && message.files.length && !message.hidden && goesOn(message.components);
+    this.parts.reactions.hidden = !message.reactions.length && !isResult;
     this.redraw("foot", message.hidden, () => message.hidden ? ["Only you can see this · ", h("button", { type: "button", class: "link", onclick: () => this.act({ kind: "dismiss" }) }, "Dismiss")] : []);
   }
 
@@ -74,8 +75,8 @@ export class MessageView {
   }
 
   reaction({ emoji, count, mine }) {
-    return h("button", { type: "button", class: "reaction", "aria-pressed": String(mine), "data-control": emoji, "aria-label": `${emoji}, ${count} ${count === 1 ? "reaction" : "reactions"}`,
-      onclick: () => this.act({ kind: "react", emoji, on: !mine }) }, h("span", { class: "emoji" }, emoji), ` ${count}`);
+    return h("button", { type: "button", class: "reaction", "aria-pressed": String(mine), "data-control": emoji, "aria-label": `${emoji}, ${count || "no"} ${count === 1 ? "reaction" : "reactions"}`,
+      onclick: () => this.act({ kind: "react", emoji, on: !mine }) }, h("span", { class: "emoji" }, emoji), count > 0 && ` ${count}`);
   }
 
   async act(asked) {

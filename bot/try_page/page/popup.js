@@ -1,12 +1,13 @@
 // Lists to choose from, placed at what opened them: choices of an input, of a menu, of a message.
 
-import { freshId, h } from "./dom.js";
+import { freshId, h, NARROW } from "./dom.js";
 
 // Puts a list at what opened it, above or below `around`, which it must not cover.
 function place(popup, anchor, around = anchor) {
   const { left, width: wide } = anchor.getBoundingClientRect();
   const box = around.getBoundingClientRect();
-  const width = Math.min(Math.max(wide, 260), innerWidth - 16);
+  const most = innerWidth - 16;
+  const width = popup.matches(".menu") ? 240 : NARROW.matches ? most : Math.min(Math.max(wide, 260), most);
   popup.style.width = `${width}px`;
   popup.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
   const above = box.top > innerHeight - box.bottom;
@@ -41,16 +42,23 @@ export class Suggestions {
     this.list.addEventListener("mousedown", (event) => event.preventDefault());
     this.list.addEventListener("click", (event) => {
       const index = [...this.list.children].indexOf(event.target.closest("li"));
-      if (index >= 0 && this.entries[index]) this.take(index);
+      if (index >= 0 && this.entries[index]) this.take(index, true);
     });
     input.addEventListener("blur", () => this.hide());
   }
 
   get open() { return !this.list.hidden; }
 
-  show(entries, active = -1) {
+  // Shows the entries; the one that was typed in full is marked, else the first one that has the words in it. Enter and Tab
+  // take the marked one. With `isPassed`, Tab takes none until the mark is moved: it is also how one goes past a field.
+  show(entries, typed = "", isPassed = false) {
     this.entries = entries;
     if (!entries.length) return this.hide();
+    this.isMoved = false;
+    this.isPassed = isPassed;
+    const words = typed.toLowerCase();
+    const whole = entries.findIndex(({ label }) => label.toLowerCase() === words);
+    const active = whole >= 0 ? whole : entries.findIndex(({ label }) => label.toLowerCase().includes(words));
     this.list.replaceChildren(...entries.map((entry, index) => row(entry, `${this.list.id}-${index}`)));
     this.list.hidden = false;
     place(this.list, this.input, this.around);
@@ -77,19 +85,20 @@ export class Suggestions {
     this.input.setAttribute("aria-activedescendant", item.id);
   }
 
-  take(index) {
+  // `isChosen` tells that the person went to this one; it is not only the first one.
+  take(index, isChosen) {
     const entry = this.entries[index];
     this.hide();
-    this.choose(entry);
+    this.choose(entry, isChosen);
   }
 
   // Handles a key of the input; returns whether the list has used it.
   key(event) {
     if (!this.open) return false;
     const count = this.entries.length;
-    if (event.key === "ArrowDown") this.mark((this.active + 1) % count);
-    else if (event.key === "ArrowUp") this.mark((this.active - 1 + count) % count);
-    else if (event.key === "Enter" && this.active >= 0) this.take(this.active);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) { this.isMoved = true; this.mark((Math.max(this.active, step > 0 ? -1 : 0) + step + count) % count); }
+    else if (this.active >= 0 && (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey && (this.isMoved || !this.isPassed)))) this.take(this.active, this.isMoved);
     else if (event.key === "Escape") this.hide();
     else return false;
     event.preventDefault();

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +12,7 @@ from yarl import URL
 from bot.config import Config
 from bot.engine.fake import FakeEngine
 from bot.errors import ConfigError
-from bot.sandbox import run_sandbox, shown_folder
+from bot.sandbox import run_sandbox
 from tests.bot.try_page.conftest import Page
 
 
@@ -91,13 +90,3 @@ async def test_a_port_that_is_taken_is_said_in_a_sentence(config: Config, engine
         words = f"The page cannot be served at port {port}: another program uses it. Give another one with --port"
         with pytest.raises(ConfigError, match=words):
             await run_sandbox(config, port, lambda _: None)
-
-
-def test_the_data_folder_is_named_as_people_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert shown_folder(Path("data")) == "data"
-    assert shown_folder(tmp_path / "a" / "data") == "a/data"
-    monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "elsewhere")
-    assert shown_folder(tmp_path / "home" / "data") == "~/data"
-    assert shown_folder(tmp_path / "data") == str(tmp_path / "data")
