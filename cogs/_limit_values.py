@@ -189,7 +189,7 @@ def refusal_said(refusal: Refusal) -> str:
             asked, allowed = dollars(round(refusal.asked)), dollars(round(refusal.allowed or 0))
         numbers = say("{asked} asked for, {allowed} allowed", asked=asked, allowed=allowed)
         if refusal.rule == LimitName.QUOTA or refusal.rule in WHOSE:
-            numbers = say("{asked} used and asked for, {allowed} allowed", asked=asked, allowed=allowed)
+            numbers = say("{asked} used and asked for together, {allowed} allowed", asked=asked, allowed=allowed)
         line = _words.pair(line, numbers)
     if refusal.origin:
         line += f" ({_words.origin(Origin.parse(refusal.origin))})"

@@ -32,7 +32,7 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
 REFUSED = mark("This request was not accepted.")
 ANSWERED = mark("You already answered this.")
-EXPIRED_BILL = mark("Atelier was restarted, or this is too old. Ask again; your quota is unchanged.")
+EXPIRED_BILL = mark("Atelier was restarted, or this message is too old. Ask again; your quota is unchanged.")
 BUSY = mark("I get more requests at the moment than I can answer in time. Try again in a few seconds.")
 EXPIRED = mark("This button has expired.")
 FORGOTTEN = mark(
@@ -257,7 +257,7 @@ def notes(remarks: Iterable[str]) -> str:
     lines = [said(remark) for remark in remarks]
     if len(lines) == 1:
         (note,) = lines
-        return fitting([note if is_sentence(note) else say("About your request: {note}.", note=note)])
+        return fitting([note if is_sentence(note) else say("About your request: {note}.", note=note.rstrip(".。"))])
     return fitting([say("About your request:"), *(f"- {line}" for line in lines)])
 
 

@@ -112,7 +112,7 @@ class Details(commands.Cog):
                     place = sitting.job_ids.index(job.id) + 1
                     count = len(sitting.job_ids)
                     lines.append(
-                        say("-# {place} of {of} requests that you made one after another", place=place, of=count)
+                        say("-# Request {place} of {of} that you made one after another", place=place, of=count)
                     )
         return lines if len(lines) > 1 else []
 

@@ -131,8 +131,8 @@ class FeedbackCog(commands.Cog, name="Feedback"):
             gallery = gallery_of(await self._rules.book(job.requester.guild_id))
             if gallery is not None:
                 words += " " + say_many(
-                    "A result that {count} other person likes with ❤️ is copied to {gallery}, for everyone there.",
-                    "A result that {count} other people like with ❤️ is copied to {gallery}, for everyone there.",
+                    "A result that {count} other person likes with ❤️ is copied to {gallery}, where everyone sees it.",
+                    "A result that {count} other people like with ❤️ is copied to {gallery}, where everyone sees it.",
                     gallery.threshold,
                     gallery=f"<#{gallery.channel_id}>",
                 )

@@ -90,7 +90,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
 
     @app_commands.command(description="Set limits for this server, a channel, a role or a person")
     @app_commands.describe(
-        pace="Pictures per minute of one person, frames too; a request over it waits",
+        pace="Pictures and frames per minute for one person; a request above that waits",
         depth="Requests of one person that may wait at a time",
         quota="Painting time of one person in any 24 hours, like 10 min, 600 s or 500 pictures",
         money="US cents of one person in any 24 hours, for models of providers",

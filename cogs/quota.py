@@ -62,9 +62,9 @@ class Quota(commands.Cog):
 def _returns(at: datetime, seconds: float, last: datetime) -> str:
     """When what is used of a quota returns: the first `seconds` of it, and the last of it if that is much later."""
     if last - at < _APART:
-        return say("-# All of it is back on {when}.", when=_words.moment(last))
+        return say("-# What you used is all back on {when}.", when=_words.moment(last))
     return say(
-        "-# {time} of it returns {when}, and all of it is back on {last}.",
+        "-# {time} of what you used returns {when}, and all of it is back on {last}.",
         time=lasting(seconds),
         when=_words.relative(at),
         last=_words.moment(last),

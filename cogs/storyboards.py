@@ -125,7 +125,7 @@ class Storyboards(commands.Cog):
                 "strength",
                 say(_STRENGTH_NAME),
                 hint=say(
-                    "{low} to {high}: with less they look more like it. Empty: they do not follow",
+                    "{low} to {high}: the lower, the more panels look like the first. Empty: none follows it",
                     low=STRENGTHS[0],
                     high=STRENGTHS[1],
                 ),

@@ -48,7 +48,7 @@ MEANING = {
     LimitName.SERVER_MONEY: mark("US cents of the whole server in 24 hours"),
     LimitName.PIXELS: mark("pixels of a picture"),
     LimitName.STEPS: mark("denoising steps"),
-    LimitName.IMAGES: mark("pictures of one request; pace and quota limit panels and frames"),
+    LimitName.IMAGES: mark("pictures of one request; for panels and frames only pace and quota count"),
     LimitName.ANIMATION: mark("pixels of all frames of an animation"),
     LimitName.PERMUTATIONS: mark("prompts made from one prompt with choices"),
     LimitName.MODELS: mark("models to choose from"),
@@ -316,8 +316,8 @@ def spoken(name: LimitName, value: int) -> Sentence:
             return sentence_many("at most {count:,} step", "at most {count:,} steps", value)
         case LimitName.PERMUTATIONS:
             return sentence_many(
-                "a prompt with choices stands for at most {count:,} prompt",
-                "a prompt with choices stands for at most {count:,} prompts",
+                "at most {count:,} prompt from one prompt with choices",
+                "at most {count:,} prompts from one prompt with choices",
                 value,
             )
         case LimitName.MONEY:

@@ -388,14 +388,14 @@ def _paced(starts_at: datetime, pace: Limit[int], *, moves: bool) -> str:
     fields = {"when": refer(Reference.TIME, starts_at.isoformat()), "origin": pace.origin.reference}
     if moves:
         return say_many(
-            "Your pace lets it start {when}: {count} picture a minute ({origin}), and each frame counts as a picture.",
-            "Your pace lets it start {when}: {count} pictures a minute ({origin}), and each frame counts as a picture.",
+            "Your pace is {count} picture a minute ({origin}), so this request starts {when}. Each frame counts as a picture.",
+            "Your pace is {count} pictures a minute ({origin}), so this request starts {when}. Each frame counts as a picture.",
             pace.value,
             **fields,
         )
     return say_many(
-        "Your pace lets it start {when}: {count} picture a minute ({origin}).",
-        "Your pace lets it start {when}: {count} pictures a minute ({origin}).",
+        "Your pace is {count} picture a minute ({origin}), so this request starts {when}.",
+        "Your pace is {count} pictures a minute ({origin}), so this request starts {when}.",
         pace.value,
         **fields,
     )

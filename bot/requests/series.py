@@ -304,7 +304,7 @@ class SeriesAdmission:
                     known.append(Panel(number, words, refusal=str(error)))
             except UserError as error:
                 raise UserError(
-                    "{error} This is about panel {number} with the look of all panels.", error=error, number=number
+                    "{error} The cause is panel {number}, together with the look of all panels.", error=error, number=number
                 ) from error
             else:
                 members.append(Member(quote, words))
