@@ -58,8 +58,8 @@ async def log_until(process: asyncio.subprocess.Process, words: str) -> list[str
 
 
 def engine_of(process: asyncio.subprocess.Process) -> psutil.Process:
-    """The engine process."""
-    (child,) = psutil.Process(process.pid).children()
+    """The engine process; a minute after the start there is also the one that searches."""
+    (child,) = [each for each in psutil.Process(process.pid).children() if "bot.worker" in each.cmdline()]
     return child
 
 
