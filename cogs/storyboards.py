@@ -53,8 +53,11 @@ from cogs.series_posts import SeriesPosts
 log = logging.getLogger(__name__)
 
 _TITLE, _LOOK, _STRENGTH, _SECONDS = 100, 500, 10, 10
-_TITLE_NAME, _LOOK_NAME = mark("Title"), mark("Look of all panels")
+_TITLE_NAME = mark("Title")
+_LOOK_NAME = mark("Look of all panels")
 _STRENGTH_NAME = mark("Follow the first panel")
+_EXAMPLE = "a fox wakes up\na fox looks for food\na fox sleeps again"
+"""English in every language, because most models read nothing else."""
 _FIRST_ALREADY = mark("This panel is the first one already.")
 _LAST_ALREADY = mark("This panel is the last one already.")
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -111,7 +114,7 @@ class Storyboards(commands.Cog):
                 hint=say(
                     "{low} to {high}: one line each, or longer ones with blank lines between them", low=low, high=high
                 ),
-                example=say("a fox wakes up\na fox looks for food\na fox sleeps again"),
+                example=_EXAMPLE,
                 long=True,
                 required=True,
             ),
