@@ -22,7 +22,7 @@ from cogs._waiting import Waiting
 MOST = 1000
 """How many forms that were shown are remembered; a restart forgets them."""
 _PROMPTS = ("prompt", "panels", "thing")
-"""The fields whose text a refusal gives back, also after a restart."""
+"""The fields whose text a refusal gives back beside the button that opens the form again."""
 
 
 class Forms(commands.Cog):
@@ -74,8 +74,7 @@ class Forms(commands.Cog):
             view = None
             if modal is not None and isinstance(error, UserError):
                 view = self._again_view(interaction, _filled(modal, submission))
-            prompt = next((text for name in _PROMPTS if (text := submission.texts.get(name))), None)
-            await client.explain(interaction, error, prompt, view)
+            await client.explain(interaction, error, _kept(submission, whole=view is None), view)
 
     def _again_view(self, interaction: discord.Interaction[Client], modal: discord.ui.Modal) -> discord.ui.View:
         """The button that opens a form again."""
@@ -88,6 +87,13 @@ class Forms(commands.Cog):
     async def again_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Open a form again, with what was typed into it."""
         await self.show(interaction, self._refused.get(interaction, about.job_id))
+
+
+def _kept(submission: Submission, *, whole: bool) -> str | None:
+    """What a person gets back to copy: all that they typed, or the prompt alone; None if there is nothing."""
+    names = submission.texts if whole else _PROMPTS
+    texts = [text for name in names if (text := submission.texts.get(name))]
+    return "\n\n".join(texts) or None
 
 
 def _filled(modal: discord.ui.Modal, submission: Submission) -> discord.ui.Modal:

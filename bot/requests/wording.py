@@ -102,7 +102,8 @@ def listed(names: Sequence[object], most: int) -> str:
 
 def is_sentence(note: str) -> bool:
     """Whether a note is a sentence of its own, and not a part of one."""
-    return not note[:1].islower() and note.endswith((".", "。", "!", "?"))
+    first = note[:1]
+    return first.isalpha() and not first.islower() and note.endswith((".", "。", "!", "?"))
 
 
 def one_line(notes: Sequence[str]) -> tuple[str, ...]:
