@@ -78,7 +78,7 @@ async def test_the_frames_count_for_the_pace_and_the_person_is_told(workshop: Wo
     assert not (await animate(workshop, ada, "a red fox", to="an owl")).followups
     paced = await animate(workshop, ada, "a red fox", to="an owl")
     assert "20 pictures a minute (the rule for <@" in last(paced).content
-    assert "each frame counts as a picture" in last(paced).content
+    assert "Each frame counts as a picture." in last(paced).content
 
 
 async def test_one_prompt_is_animated_between_two_seeds(workshop: Workshop) -> None:

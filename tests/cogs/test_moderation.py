@@ -202,7 +202,7 @@ async def test_cancelling_one_a_persons_or_all(workshop: Workshop, engine: FakeE
     for actor in (ada, grace):
         quota = (await actor.slash(workshop.channel, "quota")).response.content
         cancelled = which == "everything" or (which == "member" and actor is ada)
-        assert ("is back" not in quota) is cancelled, "a moderator's cancel costs nobody anything"
+        assert ("back on" not in quota) is cancelled, "a moderator's cancel costs nobody anything"
     engine.open.set()
     assert sum(job.status is JobStatus.DELIVERED for job in await workshop.ended(3)) == left
 

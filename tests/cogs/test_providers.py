@@ -358,7 +358,7 @@ class TestMoney:
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
         assert "more than your budget here for 24 hours, $0.00" in refused.response.content
         explained = await mod.slash(workshop.channel, "limits explain", member=ada)
-        assert "**money**: $0.055725 of $0.00" in explained.response.content
+        assert "**money**: $0.055725 used and asked for together, $0.00 allowed" in explained.response.content
         raised = await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000)
         assert "(before: $0.00, the rule for this server)" in raised.response.content
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)

@@ -38,11 +38,11 @@ async def test_a_quota_is_ones_own_and_a_servers_own(workshop: Workshop) -> None
     elsewhere = await also.slash(there.create_text_channel("easel"), "quota")
 
     assert mine.ephemeral
-    assert "All of it is back on <t:" in mine.response.content
+    assert "What you used is all back on <t:" in mine.response.content
     assert "GPU" not in mine.response.content
     for other in (theirs, elsewhere):
         assert "**10 min of 10 min** of painting time is left: about " in other.response.content
-        assert "is back" not in other.response.content
+        assert "back on" not in other.response.content
 
 
 async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(workshop: Workshop) -> None:
@@ -119,7 +119,7 @@ async def test_nobody_else_can_answer_a_bill(workshop: Workshop) -> None:
     for stranger in (workshop.member("eve"), workshop.member("mod", moderator=True)):
         for label in ("Paint it", "Cancel"):
             pressed = await stranger.click(forged, label=label)
-            assert "this is too old" in pressed.response.content
+            assert "this message is too old" in pressed.response.content
             assert "secret" not in pressed.response.content
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
@@ -148,7 +148,7 @@ async def test_a_bill_is_not_answered_on_another_server(workshop: Workshop) -> N
     bill = await ada.slash(workshop.channel, "imagine", prompt="a secret", images=2)
     (row,) = bill.response.components
     pressed = await pressed_elsewhere(workshop, ada, row, label="Paint it")
-    assert "this is too old" in pressed.response.content
+    assert "this message is too old" in pressed.response.content
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
     assert [job.requester.guild_id for job in await workshop.jobs()] == [workshop.guild.id]

@@ -210,7 +210,7 @@ async def test_the_heart_under_a_result_is_a_favourite_until_it_is_pressed_again
     liked = (await bob.click(result, label="❤️")).response.content
     assert liked == (
         "This is a favourite of yours now. ❤️ A result that 2 other people like with ❤️ is copied to "
-        f"<#{best.id}>, for everyone there."
+        f"<#{best.id}>, where everyone sees it."
     )
     await bob.react(result, "❤️")
     await rests(workshop)

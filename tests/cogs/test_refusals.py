@@ -201,7 +201,8 @@ async def test_a_pace_makes_wait(workshop: Workshop) -> None:
     (note,) = paced.followups
     assert note.ephemeral
     assert re.fullmatch(
-        r"Your pace lets it start <t:\d+:R>: 1 picture a minute \(the rule for this server\)\.", note.content
+        r"Your pace is 1 picture a minute \(the rule for this server\), so this request starts <t:\d+:R>\.",
+        note.content,
     )
     assert "up to 1 of your pictures may start in a minute" in (
         (await ada.slash(workshop.channel, "queue")).response.content

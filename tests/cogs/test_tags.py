@@ -42,9 +42,7 @@ async def test_the_info_names_the_sitting_to_its_person_alone(workshop: Workshop
         await ada.slash(workshop.channel, "imagine", prompt="a tower")
         await workshop.ended(count)
     message = workshop.message((await workshop.jobs())[1].destination.message_id)
-    assert (
-        "2 of 2 requests that you made one after another" in (await ada.click(message, label="More")).response.content
-    )
+    assert "Request 2 of 2 that you made one after another" in (await ada.click(message, label="More")).response.content
     assert "sitting" not in (await grace.click(message, label="More")).response.content
 
 
