@@ -385,17 +385,11 @@ class Admission:
 
 def _paced(starts_at: datetime, pace: Limit[int], *, moves: bool) -> str:
     """Why a request waits for its person's pace, and until when."""
-    fields = {"when": refer(Reference.TIME, starts_at.isoformat()), "origin": pace.origin.reference}
-    if moves:
-        return say_many(
-            "Your pace is {count} picture a minute ({origin}), so this request starts {when}. Each frame counts as a picture.",
-            "Your pace is {count} pictures a minute ({origin}), so this request starts {when}. Each frame counts as a picture.",
-            pace.value,
-            **fields,
-        )
-    return say_many(
+    words = say_many(
         "Your pace is {count} picture a minute ({origin}), so this request starts {when}.",
         "Your pace is {count} pictures a minute ({origin}), so this request starts {when}.",
         pace.value,
-        **fields,
+        when=refer(Reference.TIME, starts_at.isoformat()),
+        origin=pace.origin.reference,
     )
+    return f"{words} {say('Each frame counts as a picture.')}" if moves else words

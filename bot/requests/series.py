@@ -304,7 +304,9 @@ class SeriesAdmission:
                     known.append(Panel(number, words, refusal=str(error)))
             except UserError as error:
                 raise UserError(
-                    "{error} The cause is panel {number}, together with the look of all panels.", error=error, number=number
+                    "{error} The cause is panel {number}, together with the look of all panels.",
+                    error=error,
+                    number=number,
                 ) from error
             else:
                 members.append(Member(quote, words))
