@@ -132,6 +132,9 @@ def setup_logging(level: str) -> None:
         # Some libraries set levels of their own when they are imported.
         if isinstance(logger, logging.Logger) and logger.level and name.partition(".")[0] not in _OWN:
             logger.setLevel(max(logger.level, root.level))
+    # They log every address that is asked, and that of a picture at a provider may hold a key to it.
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     # A library's warning may quote a prompt as well.
     logging.captureWarnings(True)
 

@@ -94,7 +94,8 @@ class ApiConfig(Section):
     """What a model of a provider can do and costs. What is left out is known for OpenAI's models, and usual else."""
 
     quality: Annotated[str, Field(pattern=r"^[a-z]{0,16}$")] = ""
-    """The quality that is asked for; empty is medium for OpenAI's models, and nothing is said to other servers."""
+    """The quality that is asked for; empty is medium for the models of OpenAI that are known, and nothing is said to
+    other servers."""
     background: Literal["auto", "opaque"] = "auto"
     previews: Annotated[int, Field(ge=0, le=3)] = 1
     """Partial images that are asked for, as previews; they cost a little."""

@@ -156,6 +156,17 @@ def says(*data: Any, **more: Any) -> Step:
     return step
 
 
+def packed(*data: Any) -> Step:
+    """Answer with these entries, packed, whatever the client takes."""
+
+    async def step(server: ProviderServer, request: web.Request, asked: Asked) -> web.StreamResponse:
+        response = answer(server, list(data))
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    return step
+
+
 def body(text: str | bytes, content_type: str = "application/json", status: int = 200) -> Step:
     """Answer with any bytes."""
 

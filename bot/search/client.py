@@ -55,6 +55,8 @@ MOST_WAITING = 16
 _TOLD = 5000
 """Jobs in one message."""
 
+_ENDED = sentence("The process that searches ended.")
+
 BUSY = "Many people search right now. Try again in a moment."
 BROKEN = "Search does not work at the moment. The log of the host says why; your results are still there."
 
@@ -94,6 +96,7 @@ class Search:
         self._process: Process | None = None
         self._asking = asyncio.Lock()
         self._exchanges: set[asyncio.Task[dict[str, Any]]] = set()
+        self._is_closed = False
         self._waiting = 0
         self._wanted = asyncio.Event()
         self._touched: set[int] = set()
@@ -227,13 +230,16 @@ class Search:
         return None if self._process is None else self._process.pid
 
     async def close(self) -> None:
-        """End the process, and refuse what is asked of it now."""
+        """End the process, and refuse what is asked of it now and later."""
+        self._is_closed = True
         # The caller of an exchange may be gone, and what goes on could start a process.
         exchanges = list(self._exchanges)
         for exchange in exchanges:
             exchange.cancel()
-        await asyncio.gather(*exchanges, return_exceptions=True)
-        await self._end()
+        try:
+            await asyncio.gather(*exchanges, return_exceptions=True)
+        finally:
+            await self._end()
 
     async def _end(self) -> None:
         process, self._process = self._process, None
@@ -241,6 +247,8 @@ class Search:
             await child.end(process, END_SECONDS)
 
     async def _ask(self, order: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+        if self._is_closed:
+            raise ChildFailed(_ENDED)
         # A caller that is cancelled must not leave an answer in the pipe for the next one.
         exchange = asyncio.create_task(self._exchanged(order, seconds))
         self._exchanges.add(exchange)
@@ -248,8 +256,9 @@ class Search:
         try:
             return await asyncio.shield(exchange)
         except asyncio.CancelledError as error:
-            if exchange.cancelled():
-                raise ChildFailed(sentence("The process that searches ended.")) from error
+            caller = asyncio.current_task()
+            if exchange.cancelled() and not (caller and caller.cancelling()):
+                raise ChildFailed(_ENDED) from error
             raise
 
     async def _exchanged(self, order: dict[str, Any], seconds: float | None) -> dict[str, Any]:
@@ -265,7 +274,7 @@ class Search:
                 ) from error
             except (OSError, BadFrame) as error:
                 await self._end()
-                raise ChildFailed(sentence("The process that searches ended.")) from error
+                raise ChildFailed(_ENDED) from error
 
     async def _started(self) -> Process:
         if self._process is None or self._process.returncode is not None:

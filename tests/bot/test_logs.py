@@ -32,7 +32,7 @@ LIBRARIES = (
 
 @pytest.fixture
 def _loggers_as_they_were() -> Iterator[None]:
-    names = (None, "bot", "cogs", "__main__", *LIBRARIES)
+    names = (None, "bot", "cogs", "__main__", "httpx", "httpx2", *LIBRARIES)
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     yield
@@ -146,6 +146,14 @@ def test_a_library_that_sets_its_own_level_shows_no_payloads_either() -> None:
         logging.getLogger(name).setLevel(logging.DEBUG)
     setup_logging("debug")
     assert not any(logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in LIBRARIES)
+
+
+@pytest.mark.usefixtures("_loggers_as_they_were")
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_no_address_that_a_picture_is_fetched_from_is_logged(level: str) -> None:
+    setup_logging(level)
+    assert not logging.getLogger("httpx2").isEnabledFor(logging.INFO)
+    assert logging.getLogger("httpx2").isEnabledFor(logging.WARNING) is (level != "error")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -19,8 +19,10 @@ from bot.engine.cluster import host
 from bot.engine.cluster.easel import Easel
 from bot.engine.cluster.head import Unusable, reach
 
-_HOST_SECONDS = 60.0
-"""How long a host may take to answer; all are asked at the same time."""
+_ANSWER_SECONDS = 60.0
+"""How long all hosts together may take to answer a question."""
+_LOOK_SECONDS = 1.0
+"""How long an answer that is there may take to be read."""
 _GPU_KIND = "accelerator_type:"
 
 
@@ -30,26 +32,42 @@ def survey(address: str, models: list[dict[str, Any]]) -> dict[str, Any]:
         reach(address)
     except Unusable as reason:
         return {"trouble": str(reason)}
-    # All are asked before the first answer is waited for: one that is stuck takes no time from the others.
-    asked = [(node, _Asked(node["NodeID"])) for node in ray.nodes() if node["Alive"]]
-    return {"hosts": [_host(node, host_asked, models) for node, host_asked in asked]}
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    actors = [_actor(node["NodeID"]) for node in nodes]
+    abouts = answers([actor.about.remote() for actor in actors])
+    fitting = [at for at, about in enumerate(abouts) if not isinstance(about, RayError) and not _difference(about)]
+    missing = dict(zip(fitting, answers([actors[at].missing.remote(models) for at in fitting]), strict=True))
+    for actor in actors:
+        ray.kill(actor)
+    return {"hosts": [_host(node, abouts[at], missing.get(at, {})) for at, node in enumerate(nodes)]}
 
 
-class _Asked:
-    """A host that was asked what it is."""
+def answers(questions: Sequence[Any]) -> list[Any]:
+    """What each question was answered, or the RayError; a host that is stuck takes no time from the others."""
+    if questions:
+        ray.wait(list(questions), num_returns=len(questions), timeout=_ANSWER_SECONDS)
+    found: list[Any] = []
+    for question in questions:
+        try:
+            found.append(ray.get(question, timeout=_LOOK_SECONDS))
+        except RayError as error:
+            found.append(error)
+    return found
 
-    def __init__(self, node_id: str) -> None:
-        strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        self.actor: Any = ray.remote(num_cpus=0, scheduling_strategy=strategy)(Easel).remote("~")
-        self.about = self.actor.about.remote()
-        self._ends_at = time.monotonic() + _HOST_SECONDS
 
-    def answer(self, reference: Any) -> Any:
-        """What it answers within its time. Raises RayError."""
-        return ray.get(reference, timeout=max(self._ends_at - time.monotonic(), 0.0))
+def _actor(node_id: str) -> Any:
+    """One who answers on a host."""
+    strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=strategy)(Easel).remote("~")
 
 
-def _host(node: dict[str, Any], asked: _Asked, models: list[dict[str, Any]]) -> dict[str, Any]:
+def _difference(about: tuple[str, dict[str, str]]) -> str | None:
+    """Which versions of a host are others than here, as a sentence."""
+    return host.difference(*about, host.versions())
+
+
+def _host(node: dict[str, Any], about: Any, missing: Any) -> dict[str, Any]:
+    """What is told of a host; `about` and `missing` are what it answered, or a RayError."""
     resources = node["Resources"]
     found = {
         "name": node["NodeManagerHostname"],
@@ -57,16 +75,11 @@ def _host(node: dict[str, Any], asked: _Asked, models: list[dict[str, Any]]) -> 
         "gpus": int(resources.get("GPU", 0)),
         "kind": ", ".join(name.removeprefix(_GPU_KIND) for name in resources if name.startswith(_GPU_KIND)),
     }
-    try:
-        name, versions = asked.answer(asked.about)
-        different = host.difference(name, versions, host.versions())
-        missing = {} if different else asked.answer(asked.actor.missing.remote(models))
-    except RayError as error:
+    if (error := next((each for each in (about, missing) if isinstance(each, RayError)), None)) is not None:
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         return found | {"troubles": [f"The host {found['name']} cannot run the engine ({last[:200]})."]}
-    finally:
-        ray.kill(asked.actor)
-    return found | {"versions": versions, "troubles": [different] if different else list(missing.values())}
+    different = _difference(about)
+    return found | {"versions": about[1], "troubles": [different] if different else list(missing.values())}
 
 
 def main() -> None:

@@ -79,12 +79,12 @@ class Prices:
     @property
     def is_free(self) -> bool:
         """Whether it costs nothing, as far as the host says."""
-        return not any((self.picture, self.text, self.image, self.output))
+        return not self.picture and not self.is_by_token
 
     @property
     def is_by_token(self) -> bool:
         """Whether the usage decides, and not the number of pictures."""
-        return bool(self.text or self.image or self.output)
+        return bool(self.text or self.image or self.output or self.output_text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class ApiClient:
             organization="",
             project="",
             max_retries=0,
+            # What is packed could fill the memory when it is unpacked.
+            default_headers={"Accept-Encoding": "identity"},
             http_client=openai.DefaultAsyncHttpxClient(
                 # Words and pictures go to the server that the host named, and not where that one sends them.
                 follow_redirects=False,
@@ -104,7 +106,7 @@ class ApiClient:
     async def _answer(self, body: bytes, model: str) -> Answer:
         """The answer in a body of JSON. Raises ProviderError for an error that only the body says to be one.
 
-        It is read in another thread, because it may have many megabytes, and everybody would wait for it.
+        It is read in another thread, because it may have many megabytes; there it holds up the others less.
         """
         found = await asyncio.to_thread(json.loads, body)
         if (code := error_code(found)) is not None:
@@ -201,7 +203,9 @@ def _arguments(request: GenerationRequest, model: str, able: Capabilities) -> di
 
 
 async def _bound(response: httpx2.Response) -> None:
-    """Let an answer end with an error where it is too large, before it fills the memory."""
+    """Let an answer end with an error where it is too large, before it fills the memory. Raises _TooLarge."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _TooLarge("what came is packed, and may be of any size")
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - the client is an asynchronous one
     response.stream = _Bounded(response.stream)
 

@@ -102,7 +102,7 @@ async def test_the_index_follows_the_database_and_equals_one_that_is_built_anew(
     assert built == followed
     assert len(built["vectors"]) == 5
     assert len(built["pictures"]) == 10
-    await library.search.close()
+    await library.search._end()
     library.index.unlink()
     await library.search.finish()
     assert await library.search.dump() == followed, "a missing index is built by itself"
@@ -205,6 +205,27 @@ async def test_closing_ends_a_process_that_is_being_started_for_a_caller_who_is_
     with pytest.raises(UserError, match="Search does not work at the moment"):
         await waits
     assert all(process.returncode is not None for process in processes)
+    assert library.search.process_id is None
+
+
+async def test_closing_refuses_those_who_were_about_to_ask(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search first tells what changed; when that is refused, it asks no more."""
+    await library.paint("a lighthouse")
+    await library.found("lighthouse")
+    began, started = asyncio.Event(), child.start
+
+    async def noting(module: str) -> asyncio.subprocess.Process:
+        began.set()
+        return await started(module)
+
+    monkeypatch.setattr(child, "start", noting)
+    library.search._touched.add(1)
+    await library.search._end()
+    search = asyncio.create_task(library.found("lighthouse"))
+    await began.wait()
+    await library.search.close()
+    with pytest.raises(UserError, match="Search does not work at the moment"):
+        await search
     assert library.search.process_id is None
 
 

@@ -26,5 +26,7 @@ def at_once(loop: WorkerLoop) -> WorkerLoop:
 
     Orders that wait when its models are in memory then begin together, so that their forwards can be counted.
     """
-    loop._decoder = loop._reader = AtOnce()  # type: ignore[assignment]
+    preparation = loop._preparation
+    assert {"_decoder", "_reader"} <= vars(preparation).keys(), "otherwise nothing would change"
+    preparation._decoder = preparation._reader = AtOnce()  # type: ignore[assignment]
     return loop

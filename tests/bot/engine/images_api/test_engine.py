@@ -40,6 +40,7 @@ from tests.provider_server import (
     breaks,
     fails,
     never,
+    packed,
     png,
     provider_server,
     says,
@@ -396,6 +397,15 @@ async def test_what_is_too_large_is_not_taken_into_memory(
     assert "but not with a picture" in said
     assert len(server.fetched) == (where == "address"), "it is fetched once"
     assert not any(isinstance(event, Billed) for event in found) or where == "address"
+
+
+async def test_no_answer_is_unpacked(engine: ImagesApiEngine, server: ProviderServer) -> None:
+    """A few bytes could become more than the memory holds."""
+    server.script = [packed({"b64_json": ENCODED})]
+    _, said = await failure(engine, order())
+    assert "but not with a picture" in said
+    (asked,) = server.asked
+    assert asked.headers["Accept-Encoding"] == "identity"
 
 
 async def test_a_picture_is_fetched_where_its_address_leads_if_that_is_allowed(

@@ -38,6 +38,13 @@ def test_snapshots_are_their_models_and_others_are_unknown() -> None:
     assert not set(TABLE) & set(RETIRED)
 
 
+def test_a_price_for_words_that_come_back_is_a_price() -> None:
+    elsewhere = ProviderConfig(name="far", base_url="https://example.org/v1")
+    words = model("x", api={"price_output_text": "10"})
+    assert not capabilities_of(words).prices.is_free
+    assert "give the price of a picture instead" in (trouble_of(words, elsewhere) or "")
+
+
 def test_the_host_changes_what_is_known() -> None:
     able = capabilities_of(
         model("x", api={"sizes": ["512x512"], "options": ["steps"], "edits": False, "price": "0.04", "images": 1})
