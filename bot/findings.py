@@ -175,7 +175,7 @@ async def hosts(config: Config) -> list[Finding]:
     if not cluster.lane_names(config):
         words, remedy = cluster.NOTHING_TO_PAINT.split(". ", 1)
         return [Finding("Ray", CheckStatus.NOTE, words, remedy)]
-    found = await cluster.survey(config)
+    found = await cluster.find_hosts(config)
     if "trouble" in found:
         return [Finding("Ray", CheckStatus.BAD, found["trouble"], "docs/scale.md shows how to set up other hosts.")]
     findings = []

@@ -98,7 +98,7 @@ def bridge_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     }
 
 
-async def survey(config: Config) -> dict[str, Any]:
+async def find_hosts(config: Config) -> dict[str, Any]:
     """Ask another process what the hosts of the cluster are: `hosts`, or `trouble` in words, as in `survey.py`."""
     try:
         environ = worker_environ(bridge_environ())

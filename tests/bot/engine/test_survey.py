@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,8 +14,6 @@ from ray.exceptions import GetTimeoutError
 from bot.engine.cluster import host, survey
 
 VERSIONS = host.versions()
-survey: Any = import_module("bot.engine.cluster.survey")
-"""The package has a function of the same name."""
 
 
 @dataclass
