@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import discord
@@ -28,6 +29,8 @@ _Whose = tuple[int, int | None]
 
 MOST = 1000
 """How many may wait; when there are more, the oldest is forgotten. As many that were answered are remembered."""
+KEPT_SECONDS = 24 * 3600.0
+"""How long one may wait: what is older is forgotten when the next one comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class _Question(Generic[T]):
     asked: discord.Interaction
     prompt: str
     value: T
+    at: float
 
 
 class Waiting(Generic[T]):
@@ -54,9 +58,9 @@ class Waiting(Generic[T]):
 
         The person gets `prompt` back if what they say yes to is refused.
         """
-        number = JobId(next(self._numbers))
-        self._open[number] = _Question(interaction, prompt, value)
-        while len(self._open) > MOST:
+        number, now = JobId(next(self._numbers)), time.monotonic()
+        self._open[number] = _Question(interaction, prompt, value, now)
+        while len(self._open) > MOST or next(iter(self._open.values())).at < now - KEPT_SECONDS:
             self._open.popitem(last=False)
         return number
 
@@ -146,7 +150,7 @@ class Waiting(Generic[T]):
     def _reopen(self, number: JobId, question: _Question[T]) -> None:
         # It may have been forgotten meanwhile.
         if self._answered.pop(number, None) is not None:
-            self._open[number] = question
+            self._open[number] = replace(question, at=time.monotonic())
 
 
 async def _close(question: _Question[Any], words: str | None) -> None:

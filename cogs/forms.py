@@ -19,12 +19,10 @@ from bot.logs import hide
 from cogs import _words
 from cogs._buttons import CustomId, add_cog, button, pressed
 from cogs._forms import Submission, refilled
-from cogs._waiting import Waiting
+from cogs._waiting import KEPT_SECONDS, Waiting
 
 MOST = 1000
 """How many forms that were shown are remembered; a restart forgets them."""
-_OPEN_SECONDS = 24 * 3600.0
-"""How long a form that was not sent is remembered."""
 _PROMPTS = ("prompt", "panels", "thing")
 """The fields whose text a refusal gives back beside the button that opens the form again."""
 
@@ -72,7 +70,7 @@ class Forms(commands.Cog):
         key, now = (interaction.user.id, modal.custom_id), time.monotonic()
         self._shown[key] = _Shown(modal, now, refused)
         self._shown.move_to_end(key)
-        while len(self._shown) > MOST or next(iter(self._shown.values())).at < now - _OPEN_SECONDS:
+        while len(self._shown) > MOST or next(iter(self._shown.values())).at < now - KEPT_SECONDS:
             self._shown.popitem(last=False)
         await responses.ask(interaction, modal)
 

@@ -132,6 +132,40 @@ async def test_accepted_words_pass_the_hard_block_and_the_list_of_terms(workshop
     assert len(await workshop.jobs()) == liked
 
 
+async def test_an_offer_is_painted_once_however_it_is_answered(
+    workshop: Workshop, liked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, begun, go_on = workshop.member("ada"), asyncio.Event(), asyncio.Event()
+    intake = workshop.env.bot.get_cog("Intake")
+    take = intake.take
+
+    async def slowly(*args: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        await take(*args)
+
+    offer = await asked(workshop, ada, "a fox --enhance")
+    changed = await ada.click(offer, label="Show the improved prompt")
+    monkeypatch.setattr(intake, "take", slowly)
+    sending = asyncio.create_task(ada.submit_modal(changed, {"prompt": "a fox, golden hour"}))
+    await begun.wait()
+    pressing = asyncio.create_task(ada.click(offer, label="Paint as typed"))
+    go_on.set()
+    sent, pressed = await asyncio.gather(sending, pressing)
+    assert "Queued" in sent.response.content
+    assert pressed.response.content == "You already answered this."
+    assert [job.request.prompt for job in (await workshop.jobs())[liked:]] == ["a fox, golden hour"]
+
+
+async def test_a_refused_form_keeps_its_offer(workshop: Workshop, liked: int) -> None:
+    ada = workshop.member("ada")
+    offer = await asked(workshop, ada, "a fox --enhance")
+    changed = await ada.click(offer, label="Show the improved prompt")
+    await ada.submit_modal(changed, {"prompt": "a fox --steps many"})
+    await ada.click(offer, label="Paint as typed")
+    assert [job.request.prompt for job in (await workshop.ended(liked + 1))[liked:]] == ["a fox"]
+
+
 async def test_a_prompt_is_compared_with_its_improved_form_without_a_word_about_which_is_which(
     workshop: Workshop, liked: int
 ) -> None:
