@@ -10,9 +10,11 @@ import pytest
 import simcord
 
 from bot.config import Config, LimitsConfig
+from bot.errors import UserError
 from bot.jobs import UserId, utcnow
 from bot.requests.improver import NOT_LOOKED_UP, NOTHING_KNOWN
 from bot.storage.ratings import Ratings
+from cogs._buttons import CustomId
 from cogs.improve import NOTHING
 from tests.cogs.test_every_control import forged
 from tests.conftest import PATIENCE_SECONDS, Workshop
@@ -132,28 +134,24 @@ async def test_accepted_words_pass_the_hard_block_and_the_list_of_terms(workshop
     assert len(await workshop.jobs()) == liked
 
 
-async def test_an_offer_is_painted_once_however_it_is_answered(
+async def test_no_button_answers_an_offer_while_its_form_is_worked_on(
     workshop: Workshop, liked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ada, begun, go_on = workshop.member("ada"), asyncio.Event(), asyncio.Event()
-    intake = workshop.env.bot.get_cog("Intake")
-    take = intake.take
-
-    async def slowly(*args: Any) -> None:
-        begun.set()
-        await go_on.wait()
-        await take(*args)
-
+    ada, intake = workshop.member("ada"), workshop.env.bot.get_cog("Intake")
     offer = await asked(workshop, ada, "a fox --enhance")
     changed = await ada.click(offer, label="Show the improved prompt")
-    monkeypatch.setattr(intake, "take", slowly)
-    sending = asyncio.create_task(ada.submit_modal(changed, {"prompt": "a fox, golden hour"}))
-    await begun.wait()
-    pressing = asyncio.create_task(ada.click(offer, label="Paint as typed"))
-    go_on.set()
-    sent, pressed = await asyncio.gather(sending, pressing)
+    known = CustomId.parse(offer.components[0]["components"][0]["custom_id"])
+    assert known is not None
+    take = intake.take
+
+    async def watched(interaction: Any, *args: Any) -> None:
+        with pytest.raises(UserError, match="already answered"):
+            intake.offers.get(interaction, known.about.job_id)
+        await take(interaction, *args)
+
+    monkeypatch.setattr(intake, "take", watched)
+    sent = await ada.submit_modal(changed, {"prompt": "a fox, golden hour"})
     assert "Queued" in sent.response.content
-    assert pressed.response.content == "You already answered this."
     assert [job.request.prompt for job in (await workshop.jobs())[liked:]] == ["a fox, golden hour"]
 
 
