@@ -96,7 +96,8 @@ class Forms(commands.Cog):
         action = None if known is None else client.forms.get(known.action)
         submission = Submission.read(interaction)
         hide(*submission.texts.values())
-        shown = self._shown.pop((interaction.user.id, str(custom_id)), None)
+        key = (interaction.user.id, str(custom_id))
+        shown = self._shown.pop(key, None)
         try:
             if known is None or action is None:
                 await responses.send(interaction, say(_words.EXPIRED), ephemeral=True)
@@ -104,6 +105,9 @@ class Forms(commands.Cog):
                 await action(interaction, known, submission)
         except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person
             view = None
+            if shown is not None and responses.is_too_late(error):
+                # Discord keeps the form open, so that it can be sent again.
+                self._shown.setdefault(key, shown)
             if shown is not None and isinstance(error, UserError):
                 view = self._again_view(interaction, _Refused(shown.modal, submission, shown.refused))
             await client.explain(interaction, error, _kept(submission, whole=view is None), view)

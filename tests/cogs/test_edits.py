@@ -234,6 +234,18 @@ async def test_each_refused_form_opens_with_its_own_text_and_none_is_kept_after_
     assert "already answered" in (await grace.click(said[0], label="Open the form again")).response.content
 
 
+async def test_a_form_that_is_sent_again_after_it_came_too_late_is_still_known(workshop: Workshop) -> None:
+    _, message = await painted(workshop)
+    grace = workshop.member("grace")
+    form = await grace.click(message, label="Remix")
+    workshop.env.inject_error("POST", "/interactions/*", status=404, code=10062)
+    await grace.submit_modal(form, {"prompt": "a dog", "seed": ""})
+    form._interaction.modal_consumed = False  # Discord keeps a form open that had no response.
+    refused = await grace.submit_modal(form, {"prompt": "a dog", "seed": "x"})
+    assert (await grace.click(refused.response, label="Open the form again")).modal
+    assert len(await workshop.jobs()) == 1
+
+
 async def test_a_region_is_chosen_in_a_menu_over_a_grid(workshop: Workshop) -> None:
     job, message = await painted(workshop)
     grace = workshop.member("grace")
