@@ -10,11 +10,13 @@ import discord
 
 from bot.client import Client
 from bot.errors import UserError
-from bot.language import sentence
+from bot.language import say, sentence
 from bot.responses import TOKEN_SECONDS
 
 TITLE = 45
 """The most characters of the title of a form, and of the label of a field."""
+MOST = 4000
+"""The most characters that Discord takes in a field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def text_field(
     hint: str | None = None,
     example: str | None = None,
     value: str = "",
-    most: int = 4000,
+    most: int = MOST,
     long: bool = False,
     required: bool = False,
 ) -> discord.ui.Label[Any]:
@@ -89,6 +91,41 @@ def file_field(name: str, label: str, hint: str) -> discord.ui.Label[Any]:
     """A field for one file, which may stay empty."""
     field: discord.ui.FileUpload[Any] = discord.ui.FileUpload(custom_id=name, required=False, max_values=1)
     return discord.ui.Label(text=label[:TITLE], description=hint, component=field)
+
+
+def refilled(modal: discord.ui.Modal, filled: Submission) -> discord.ui.Modal:
+    """A new form with what was typed into another, which stays as it is.
+
+    Files cannot be filled in: Discord lets only people choose them.
+    """
+    return form(modal.custom_id, modal.title, [_refilled(label, filled) for label in modal.children])
+
+
+def _refilled(label: discord.ui.Item[Any], filled: Submission) -> discord.ui.Label[Any]:
+    assert isinstance(label, discord.ui.Label)  # noqa: S101 - `form` takes only these
+    field = label.component
+    if isinstance(field, discord.ui.FileUpload):
+        return file_field(field.custom_id, label.text, label.description or "")
+    assert isinstance(field, discord.ui.TextInput)  # noqa: S101 - there are no other fields
+    return text_field(
+        field.custom_id,
+        label.text,
+        hint=label.description,
+        example=field.placeholder,
+        value=filled.texts.get(field.custom_id, ""),
+        most=field.max_length or MOST,
+        long=field.style is discord.TextStyle.paragraph,
+        required=field.required,
+    )
+
+
+def typed(texts: Mapping[str, str | None], titles: Mapping[str, str]) -> str:
+    """What a person wrote, to give it back: the texts that are not empty, after the titles of their fields.
+
+    `titles` are English and have the fields in order; the text of one without a title stands for itself.
+    """
+    written = [(title, text) for name, title in titles.items() if (text := texts.get(name))]
+    return "\n\n".join(f"{say(title)}: {text}" if title else text for title, text in written)
 
 
 def whole_number(filled: Submission, name: str) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any, cast
 
 import discord
@@ -11,13 +13,13 @@ from discord.ext import commands
 from bot import responses
 from bot.client import Client
 from bot.errors import UserError
-from bot.jobs import PictureRef
+from bot.jobs import JobId, PictureRef
 from bot.language import say
 from bot.logs import hide
 from cogs import _words
 from cogs._buttons import CustomId, add_cog, button, pressed
-from cogs._forms import Submission
-from cogs._waiting import Waiting
+from cogs._forms import Submission, refilled
+from cogs._waiting import KEPT_SECONDS, Waiting
 
 MOST = 1000
 """How many forms that were shown are remembered; a restart forgets them."""
@@ -25,13 +27,31 @@ _PROMPTS = ("prompt", "panels", "thing")
 """The fields whose text a refusal gives back beside the button that opens the form again."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A form that was shown, and when; `refused` are the numbers of its earlier tries."""
+
+    modal: discord.ui.Modal
+    at: float
+    refused: tuple[JobId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A form, what was typed into it, and the numbers of its earlier tries."""
+
+    modal: discord.ui.Modal
+    filled: Submission
+    earlier: tuple[JobId, ...]
+
+
 class Forms(commands.Cog):
     """Shows forms, and hands what was filled in to the cog that answers them."""
 
     def __init__(self) -> None:
-        self._shown: OrderedDict[tuple[int, str], discord.ui.Modal] = OrderedDict()
-        """The last forms, by their persons and custom ids."""
-        self._refused: Waiting[discord.ui.Modal] = Waiting()
+        self._shown: OrderedDict[tuple[int, str], _Shown] = OrderedDict()
+        """The forms that were not sent yet, by their persons and custom ids, the oldest first."""
+        self._refused: Waiting[_Refused] = Waiting()
 
     @classmethod
     def of(cls, client: Client) -> Forms:
@@ -42,11 +62,23 @@ class Forms(commands.Cog):
 
     async def show(self, interaction: discord.Interaction[Client], modal: discord.ui.Modal) -> None:
         """Open a form. Raises as `responses.ask` does."""
-        self._shown[interaction.user.id, modal.custom_id] = modal
-        self._shown.move_to_end((interaction.user.id, modal.custom_id))
-        while len(self._shown) > MOST:
+        await self._show(interaction, modal)
+
+    async def _show(
+        self, interaction: discord.Interaction[Client], modal: discord.ui.Modal, refused: tuple[JobId, ...] = ()
+    ) -> None:
+        key, now = (interaction.user.id, modal.custom_id), time.monotonic()
+        self._shown[key] = _Shown(modal, now, refused)
+        self._shown.move_to_end(key)
+        while len(self._shown) > MOST or next(iter(self._shown.values())).at < now - KEPT_SECONDS:
             self._shown.popitem(last=False)
         await responses.ask(interaction, modal)
+
+    def forget(self, user_id: int) -> None:
+        """Forget the forms of a person, and what they typed into them."""
+        for key in [key for key in self._shown if key[0] == user_id]:
+            del self._shown[key]
+        self._refused.forget(user_id)
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Client]) -> None:
@@ -64,21 +96,28 @@ class Forms(commands.Cog):
         action = None if known is None else client.forms.get(known.action)
         submission = Submission.read(interaction)
         hide(*submission.texts.values())
+        key = (interaction.user.id, str(custom_id))
+        shown = self._shown.pop(key, None)
         try:
             if known is None or action is None:
                 await responses.send(interaction, say(_words.EXPIRED), ephemeral=True)
             else:
                 await action(interaction, known, submission)
         except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person
-            modal = self._shown.get((interaction.user.id, str(custom_id)))
             view = None
-            if modal is not None and isinstance(error, UserError):
-                view = self._again_view(interaction, _filled(modal, submission))
+            if shown is not None and responses.is_too_late(error):
+                # Discord keeps the form open, so that it can be sent again.
+                self._shown.setdefault(key, shown)
+            if shown is not None and isinstance(error, UserError):
+                view = self._again_view(interaction, _Refused(shown.modal, submission, shown.refused))
             await client.explain(interaction, error, _kept(submission, whole=view is None), view)
+        else:
+            for number in () if shown is None else shown.refused:
+                self._refused.drop(number)
 
-    def _again_view(self, interaction: discord.Interaction[Client], modal: discord.ui.Modal) -> discord.ui.View:
+    def _again_view(self, interaction: discord.Interaction[Client], refused: _Refused) -> discord.ui.View:
         """The button that opens a form again."""
-        number = self._refused.add(interaction, modal, "")
+        number = self._refused.add(interaction, refused, "")
         view = discord.ui.View(timeout=None)
         view.add_item(button("formagain", PictureRef(number), say("Open the form again"), discord.ButtonStyle.primary))
         return view
@@ -86,7 +125,9 @@ class Forms(commands.Cog):
     @pressed("formagain")
     async def again_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Open a form again, with what was typed into it."""
-        await self.show(interaction, self._refused.get(interaction, about.job_id))
+        refused = self._refused.get(interaction, about.job_id)
+        modal = refilled(refused.modal, refused.filled)
+        await self._show(interaction, modal, (*refused.earlier, about.job_id))
 
 
 def _kept(submission: Submission, *, whole: bool) -> str | None:
@@ -94,18 +135,6 @@ def _kept(submission: Submission, *, whole: bool) -> str | None:
     names = submission.texts if whole else _PROMPTS
     texts = [text for name in names if (text := submission.texts.get(name))]
     return "\n\n".join(texts) or None
-
-
-def _filled(modal: discord.ui.Modal, submission: Submission) -> discord.ui.Modal:
-    """The form with what was typed. Files cannot be filled in: Discord lets only people choose them."""
-    filled = discord.ui.Modal(title=modal.title, custom_id=modal.custom_id, timeout=modal.timeout)
-    for label in modal.children:
-        assert isinstance(label, discord.ui.Label)  # noqa: S101 - `form` takes only these
-        field = label.component
-        if isinstance(field, discord.ui.TextInput):
-            field.default = submission.texts.get(field.custom_id) or None
-        filled.add_item(label)
-    return filled
 
 
 async def setup(client: Client) -> None:

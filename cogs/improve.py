@@ -65,12 +65,14 @@ class Improve(commands.Cog):
         self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
     ) -> None:
         """Paint what the person accepted."""
+
+        async def paint(opened: OpenOffer) -> None:
+            options = edits.with_prompt(opened.offer.options, filled.texts.get("prompt", ""))
+            await self._intake.take(interaction, options, opened.attachments)
+
         # A refusal keeps the offer, so that the form can be sent again.
-        opened = self._intake.offers.get(interaction, known.about.job_id)
-        options = edits.with_prompt(opened.offer.options, filled.texts.get("prompt", ""))
-        await self._intake.take(interaction, options, opened.attachments)
-        self._intake.offers.take(interaction, known.about.job_id)
-        await self._intake.offers.close(known.about.job_id, f"✅ {say('Improve my prompt')}")
+        done = f"✅ {say('Improve my prompt')}"
+        await self._intake.offers.attempt(interaction, known.about.job_id, paint, done)
 
     @pressed("astyped")
     async def typed_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

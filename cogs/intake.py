@@ -90,6 +90,11 @@ class Intake(commands.Cog):
         assert isinstance(intake, cls)  # noqa: S101 - see above
         return intake
 
+    def forget(self, user_id: int) -> None:
+        """Forget the bills and the offers that wait for a person."""
+        self._bills.forget(user_id)
+        self.offers.forget(user_id)
+
     async def take(
         self,
         interaction: discord.Interaction[Client],

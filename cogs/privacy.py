@@ -22,6 +22,9 @@ from bot.queue.dispatcher import Dispatcher
 from bot.storage.forgetting import Forgetting
 from cogs import _held, _words
 from cogs._confirm import Confirmations
+from cogs.forms import Forms
+from cogs.intake import Intake
+from cogs.series import Series
 
 
 def policy_text() -> str:
@@ -78,6 +81,9 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
         async def do() -> str:
             cancelled = await self._forgetting.forget(user_id, self._dispatcher.used)
             self._dispatcher.stop(cancelled)
+            client = interaction.client
+            for cog in (Intake.of(client), Series.of(client), Forms.of(client)):
+                cog.forget(user_id)
             return say(_words.FORGOTTEN)
 
         question = _held.forget_question(await self._forgetting.held(user_id))

@@ -81,6 +81,10 @@ class Series(commands.Cog):
         assert isinstance(cog, cls)  # noqa: S101 - see above
         return cog
 
+    def forget(self, user_id: int) -> None:
+        """Forget the bills that wait for a person."""
+        self._bills.forget(user_id)
+
     async def take(
         self,
         interaction: discord.Interaction[Client],

@@ -41,7 +41,7 @@ from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
 from cogs import _bills, _controls, _people, _requests, _series, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
-from cogs._forms import Submission, form, text_field
+from cogs._forms import Submission, form, text_field, typed
 from cogs._pictures import send_pictures
 from cogs._posting import translated
 from cogs._targets import may_see
@@ -56,6 +56,7 @@ _TITLE, _LOOK, _STRENGTH, _SECONDS = 100, 500, 10, 10
 _TITLE_NAME = mark("Title")
 _LOOK_NAME = mark("Look of all panels")
 _STRENGTH_NAME = mark("Follow the first panel")
+_TITLES = {"title": _TITLE_NAME, "panels": "", "look": _LOOK_NAME, "strength": _STRENGTH_NAME}
 _EXAMPLE = "a fox wakes up\na fox looks for food\na fox sleeps again"
 """English in every language, because most models read nothing else."""
 _FIRST_ALREADY = mark("This panel is the first one already.")
@@ -151,7 +152,7 @@ class Storyboards(commands.Cog):
         title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
         strength = strength_of(filled.texts.get("strength", ""))
         series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
-        await self._series.offer(interaction, Options(_typed(filled)), series)
+        await self._series.offer(interaction, Options(typed(filled.texts, _TITLES)), series)
 
     @pressed("panel")
     async def panel_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -394,16 +395,6 @@ class Storyboards(commands.Cog):
         if job is not None and (job.status in _OPEN or job.posted_at is None):
             raise UserError(_BUSY)
         return job
-
-
-def _typed(filled: Submission) -> str:
-    """All that a person wrote into the form of a storyboard, to give it back."""
-
-    def named(name: str, label: str) -> str:
-        return f"{say(label)}: {filled.texts[name]}" if filled.texts.get(name) else ""
-
-    end = "\n".join(filter(None, [named("look", _LOOK_NAME), named("strength", _STRENGTH_NAME)]))
-    return "\n\n".join(filter(None, [named("title", _TITLE_NAME), filled.texts.get("panels", ""), end]))
 
 
 def _check_mine(interaction: discord.Interaction[Client], first: Job) -> None:

@@ -23,7 +23,7 @@ from bot.requests.variants import STEADY, Variant, thing_of, variants_of
 from bot.storage.queue import Queue
 from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
-from cogs._forms import Submission, form, text_field
+from cogs._forms import Submission, form, text_field, typed
 from cogs._lists import Choices, model_choices, usable_models
 from cogs.forms import Forms
 from cogs.intake import stand_ins_of, where
@@ -31,6 +31,7 @@ from cogs.series import Series
 
 _LISTS = ("backgrounds", "colours", "angles")
 _TITLES = (mark("Backgrounds"), mark("Colours"), mark("Angles"))
+_LOOK_NAME = mark("Words and flags for all of them")
 _HINTS = (mark("blue, green, a beach at sunset"), mark("red, blue, golden"), mark("side, top, from below"))
 _LIST = 500
 """Characters of a list in a form."""
@@ -49,9 +50,8 @@ class _Wanted:
     @classmethod
     def of(cls, thing: str, look: str | None, lists: Mapping[str, str]) -> _Wanted:
         """What a person wrote."""
-        named = {**lists, "look": look}
-        typed = "; ".join(filter(None, [thing, *(f"{name}: {words}" for name, words in named.items() if words)]))
-        return cls(thing, look, lists, typed)
+        titles = {"thing": "", **dict(zip(_LISTS, _TITLES, strict=True)), "look": _LOOK_NAME}
+        return cls(thing, look, lists, typed({"thing": thing, **lists, "look": look}, titles))
 
 
 class Variants(commands.Cog):
@@ -131,9 +131,7 @@ class Variants(commands.Cog):
                 )
                 for name, title, hint in zip(_LISTS, _TITLES, _HINTS, strict=True)
             ),
-            text_field(
-                "look", say("Words and flags for all of them"), value=self._look(job.request.model, None), most=_LIST
-            ),
+            text_field("look", say(_LOOK_NAME), value=self._look(job.request.model, None), most=_LIST),
         ]
         await Forms.of(interaction.client).show(
             interaction, form(str(CustomId("variants", picture.ref)), say("Variants"), fields)

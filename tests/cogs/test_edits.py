@@ -215,6 +215,37 @@ async def test_a_form_that_was_refused_before_a_restart_says_so(workshop: Worksh
     assert "Atelier was restarted" in again.response.content
 
 
+async def test_each_refused_form_opens_with_its_own_text_and_none_is_kept_after_a_success(workshop: Workshop) -> None:
+    _, message = await painted(workshop)
+    grace = workshop.member("grace")
+    form = await grace.click(message, label="Remix")
+    said = []
+    for prompt in ("a dog", "a cow"):
+        said.append((await grace.submit_modal(form, {"prompt": prompt, "seed": "x"})).response)
+        form = await grace.click(said[-1], label="Open the form again")
+    older = await grace.click(said[0], label="Open the form again")
+    assert older.modal["components"][0]["component"]["value"] == "a dog"
+
+    await grace.click(said[1], label="Open the form again")
+    await grace.submit_modal(form, {"prompt": "a cow", "seed": ""})
+    forms = workshop.env.bot.get_cog("Forms")
+    assert not forms._shown
+    assert not forms._refused._open
+    assert "already answered" in (await grace.click(said[0], label="Open the form again")).response.content
+
+
+async def test_a_form_that_is_sent_again_after_it_came_too_late_is_still_known(workshop: Workshop) -> None:
+    _, message = await painted(workshop)
+    grace = workshop.member("grace")
+    form = await grace.click(message, label="Remix")
+    workshop.env.inject_error("POST", "/interactions/*", status=404, code=10062)
+    await grace.submit_modal(form, {"prompt": "a dog", "seed": ""})
+    form._interaction.modal_consumed = False  # Discord keeps a form open that had no response.
+    refused = await grace.submit_modal(form, {"prompt": "a dog", "seed": "x"})
+    assert (await grace.click(refused.response, label="Open the form again")).modal
+    assert len(await workshop.jobs()) == 1
+
+
 async def test_a_region_is_chosen_in_a_menu_over_a_grid(workshop: Workshop) -> None:
     job, message = await painted(workshop)
     grace = workshop.member("grace")

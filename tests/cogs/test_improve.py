@@ -10,9 +10,11 @@ import pytest
 import simcord
 
 from bot.config import Config, LimitsConfig
+from bot.errors import UserError
 from bot.jobs import UserId, utcnow
 from bot.requests.improver import NOT_LOOKED_UP, NOTHING_KNOWN
 from bot.storage.ratings import Ratings
+from cogs._buttons import CustomId
 from cogs.improve import NOTHING
 from tests.cogs.test_every_control import forged
 from tests.conftest import PATIENCE_SECONDS, Workshop
@@ -130,6 +132,36 @@ async def test_accepted_words_pass_the_hard_block_and_the_list_of_terms(workshop
         assert refused.response.ephemeral
         assert said in refused.response.content
     assert len(await workshop.jobs()) == liked
+
+
+async def test_no_button_answers_an_offer_while_its_form_is_worked_on(
+    workshop: Workshop, liked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, intake = workshop.member("ada"), workshop.env.bot.get_cog("Intake")
+    offer = await asked(workshop, ada, "a fox --enhance")
+    changed = await ada.click(offer, label="Show the improved prompt")
+    known = CustomId.parse(offer.components[0]["components"][0]["custom_id"])
+    assert known is not None
+    take = intake.take
+
+    async def watched(interaction: Any, *args: Any) -> None:
+        with pytest.raises(UserError, match="already answered"):
+            intake.offers.get(interaction, known.about.job_id)
+        await take(interaction, *args)
+
+    monkeypatch.setattr(intake, "take", watched)
+    sent = await ada.submit_modal(changed, {"prompt": "a fox, golden hour"})
+    assert "Queued" in sent.response.content
+    assert [job.request.prompt for job in (await workshop.jobs())[liked:]] == ["a fox, golden hour"]
+
+
+async def test_a_refused_form_keeps_its_offer(workshop: Workshop, liked: int) -> None:
+    ada = workshop.member("ada")
+    offer = await asked(workshop, ada, "a fox --enhance")
+    changed = await ada.click(offer, label="Show the improved prompt")
+    await ada.submit_modal(changed, {"prompt": "a fox --steps many"})
+    await ada.click(offer, label="Paint as typed")
+    assert [job.request.prompt for job in (await workshop.ended(liked + 1))[liked:]] == ["a fox"]
 
 
 async def test_a_prompt_is_compared_with_its_improved_form_without_a_word_about_which_is_which(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import simcord
 
-from bot.config import Config
+from bot.config import BillConfig, Config
 from bot.engine.fake import FakeEngine
 from bot.errors import TryLater
 from bot.jobs import JobStatus, UserId
@@ -26,8 +26,8 @@ from tests.faults.invariants import left_of
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A plain database: its bytes are searched for what was deleted."""
-    return Config(data=tmp_path / "data", encrypt=False)
+    """A plain database: its bytes are searched for what was deleted. Fifty steps are much."""
+    return Config(data=tmp_path / "data", encrypt=False, bill=BillConfig(seconds=1))
 
 
 async def deleted(actor: simcord.MemberActor, where: Any) -> str:
@@ -153,6 +153,26 @@ async def test_whatever_waits_is_painted_or_is_being_answered_ends_and_goes(
     assert await deleted(ada, workshop.channel) == _words.FORGOTTEN
     await gone(workshop)
     assert len(workshop.channel.history()) == 1
+
+
+async def test_words_that_wait_for_an_answer_go_at_once(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    await ada.slash(workshop.channel, "imagine", prompt="a walrus")
+    (job,) = await workshop.ended(1)
+    message = workshop.message(job.destination.message_id)
+    bill = (await ada.slash(workshop.channel, "imagine", prompt="an xylophone", images=4, steps=50)).response
+    series = (await ada.slash(workshop.channel, "imagine", prompt="a {red, blue} zeppelin")).response
+    refused = {}
+    for who in (ada, grace):
+        form = await who.click(message, label="Remix")
+        refused[who] = (await who.submit_modal(form, {"prompt": "a yacht", "seed": "x"})).response
+
+    assert await deleted(ada, workshop.channel) == _words.FORGOTTEN
+    for question, label in ((bill, "Cancel"), (series, "Cancel"), (refused[ada], "Open the form again")):
+        pressed = await ada.click(question, label=label)
+        assert pressed.modal is None
+        assert "this message is too old" in pressed.response.content
+    assert (await grace.click(refused[grace], label="Open the form again")).modal
 
 
 async def test_it_reaches_every_server_and_direct_messages_and_nobody_else(workshop: Workshop, tmp_path: Path) -> None:

@@ -166,6 +166,64 @@ async def test_the_oldest_bill_expires_where_there_are_too_many(
     assert [job.request.prompt for job in await workshop.jobs()] == ["two"]
 
 
+async def test_a_bill_that_was_answered_takes_no_place_and_keeps_no_words(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_waiting, "MOST", 2)
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    first = await grace.slash(workshop.channel, "imagine", prompt="the first", images=2)
+    for label in ("Paint it", "Cancel", "Cancel"):
+        bill = await ada.slash(workshop.channel, "imagine", prompt="a zeppelin", images=2)
+        await ada.click(bill.response, label=label)
+    bills = workshop.env.bot.get_cog("Intake")._bills
+    assert [each.prompt for each in bills._open.values()] == ["the first"]
+    await grace.click(first.response, label="Paint it")
+    assert [job.request.prompt for job in await workshop.jobs()] == ["a zeppelin", "the first"]
+
+
+async def test_a_bill_that_is_too_old_is_forgotten_when_the_next_comes(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = workshop.member("ada")
+    old = await ada.slash(workshop.channel, "imagine", prompt="one", images=2)
+    monkeypatch.setattr(_waiting, "KEPT_SECONDS", 60.0)
+    await workshop.env.advance_time(61)
+    await ada.slash(workshop.channel, "imagine", prompt="two", images=2)
+    assert "this message is too old" in (await ada.click(old.response, label="Paint it")).response.content
+
+
+@pytest.mark.parametrize("label", ["Paint it", "Cancel"])
+async def test_a_press_that_comes_too_late_can_be_repeated(workshop: Workshop, label: str) -> None:
+    workshop.foreseen += (discord.NotFound,)
+    ada = workshop.member("ada")
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
+    workshop.env.inject_error("POST", "/interactions/*", status=404, code=10062)
+    await ada.click(bill.response, label=label)
+    assert await workshop.jobs() == []
+    again = await ada.click(bill.response, label=label)
+    if label == "Cancel":
+        assert "Your quota is unchanged." in again.response.content
+    else:
+        assert bill.response.content == "✅ Paint it"
+        assert len(await workshop.jobs()) == 1
+
+
+async def test_a_request_is_not_called_refused_if_storage_fails_once_it_is_accepted(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFull("The storage is full.")
+
+    ada = workshop.member("ada")
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
+    question = bill.response.content
+    monkeypatch.setattr(workshop.app.queue, "place_message", full)
+    pressed = await ada.click(bill.response, label="Paint it")
+    assert "Queued" in pressed.response.content
+    assert (bill.response.content, bill.response.components) == (question, [])
+    assert len(await workshop.jobs()) == 1
+
+
 async def test_the_host_says_what_is_big(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     small = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=1)

@@ -196,9 +196,9 @@ async def test_all_words_pass_the_terms_of_the_server(workshop: Workshop) -> Non
     for options, typed in (
         (
             {"thing": "a zeppelin", "look": "at night"},
-            "a zeppelin; backgrounds: blue, green; colours: yellow; look: at night",
+            "a zeppelin\n\nBackgrounds: blue, green\n\nColours: yellow\n\nWords and flags for all of them: at night",
         ),
-        ({"thing": "a cup", "backgrounds": "zeppelin"}, "a cup; backgrounds: zeppelin; colours: yellow"),
+        ({"thing": "a cup", "backgrounds": "zeppelin"}, "a cup\n\nBackgrounds: zeppelin\n\nColours: yellow"),
     ):
         refused = await asked(workshop, ada, picture=("a.png", png()), **options)
         assert last(refused).ephemeral
