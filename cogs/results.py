@@ -121,7 +121,9 @@ class Results(commands.Cog):
             # Votes are given by buttons, and nobody is to rate one of two requests.
             return
         with self._translate_errors(job):
-            for emoji in offered(job.request.num_images_per_prompt):
+            # A provider may have sent fewer pictures than were asked for.
+            count = len(await insist(self._queue.pictures, job.id))
+            for emoji in offered(count):
                 await message.add_reaction(emoji)
             waited = ((job.painted_at or job.asked_at) - job.asked_at).total_seconds()
             is_long = bool(self._ping_after_seconds) and waited > self._ping_after_seconds
@@ -130,7 +132,7 @@ class Results(commands.Cog):
                     words = say_many(
                         "{person}, your picture is ready: {link}",
                         "{person}, your {count} pictures are ready: {link}",
-                        len(await insist(self._queue.pictures, job.id)),
+                        count,
                         person=f"<@{job.requester.user_id}>",
                         link=message.jump_url,
                     )
