@@ -19,7 +19,7 @@ _SHAPE_AT_MOST = 40
 """No picture is so small: 16x9 is meant as the shape 16:9."""
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
 _BARE = re.compile(r"(?<![\w.:/×-])(\d{1,4})\s?([x×:])\s?(\d{1,4})(?![\w:/×-]|\.\w)", re.IGNORECASE)
-_EDGES = ",;.()[]"
+_EDGES = ",;.()[]，、。"
 """What a phrase of a prompt stands between."""
 _LEAST_BARE = 256
 """Numbers among words that are as large as this are a size; less may be the number of some things."""
