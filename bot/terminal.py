@@ -55,7 +55,7 @@ _LOOK_SECONDS = 1.0
 
 def _origin(text: str) -> str:
     decided = Origin.parse(text)
-    return "the host's default" if decided.scope is None else f"the rule for {_subject(text)}"
+    return "this bot's default" if decided.scope is None else f"the rule for {_subject(text)}"
 
 
 def _subject(text: str) -> str:

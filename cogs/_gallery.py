@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -28,7 +29,7 @@ REMEMBERED = 256
 DRAWING = 2
 """How many pages are drawn at once."""
 
-OVER = mark("I do not remember this search any more. Search again.")
+OVER = mark("I do not remember this list any more. Use the command again.")
 
 T = TypeVar("T")
 
@@ -38,7 +39,8 @@ class Remembered(Generic[T]):
 
     def __init__(self) -> None:
         self._answers: OrderedDict[int, tuple[int, T]] = OrderedDict()
-        self._numbers = itertools.count(1)
+        # A random start, so that a button of an earlier run does not turn to an answer of this run.
+        self._numbers = itertools.count(secrets.randbelow(10**17))
 
     def add(self, user_id: int, answer: T) -> JobId:
         """Remember an answer; returns its number, which buttons have in the place of a job's."""

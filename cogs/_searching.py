@@ -14,6 +14,7 @@ from bot.search.client import Answer, Search
 from bot.search.visibility import Scope, Seer
 from bot.search.wire import Hit
 from cogs import _people, _words
+from cogs._links import link
 
 NOT_THE_HOST = mark("Only the host of this bot can search all servers. Choose another place.")
 _NOTHING = {
@@ -112,22 +113,14 @@ def _quoted(words: tuple[str, ...]) -> str:
     return say("{listed} and {count} more", listed=shown, count=more) if more > 0 else shown
 
 
-def line(number: int, job: Job, hit: Hit) -> str:
+def line(client: discord.Client, number: int, job: Job, hit: Hit) -> str:
     """One result of a page: its prompt, who asked and when, why it is there, and where it is."""
     facts = [f"<@{job.requester.user_id}>, {_words.past(job.asked_at)}", why(hit)]
     if hit.likes or hit.dislikes:
         facts.append(f"👍 {hit.likes} 👎 {hit.dislikes}")
-    if where := link(job):
+    if where := link(client, job):
         facts.append(where)
     return f"**{number}.** {_words.inert(job.request.title, _SHOWN_PROMPT)}\n-# {' · '.join(facts)}"
-
-
-def link(job: Job) -> str:
-    """Where the message of a result is; nothing if it has none."""
-    if job.destination.message_id is None:
-        return ""
-    place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
-    return f"https://discord.com/channels/{place}"
 
 
 def notes(answer: Answer, *, by_picture: bool = False) -> list[str]:

@@ -18,6 +18,7 @@ from bot.storage.queue import Queue
 from cogs import _people, _searching, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._gallery import Gallery, Remembered
+from cogs._links import link
 
 PAGE = 4
 """Groups of a page."""
@@ -86,7 +87,7 @@ class Dedup(commands.Cog):
         shown: list[tuple[Job, int]] = []
         for at, group in enumerate(groups[first - 1 : first - 1 + PAGE], start=first):
             there = [(job, ref.number) for ref in group if (job := await self._visible(ref.job_id, seer)) is not None]
-            lines.append(_line(at, there, len(group)))
+            lines.append(_line(interaction.client, at, there, len(group)))
             if there:
                 shown.append(there[0])
         lines.append(say(LEFT_OUT))
@@ -108,14 +109,14 @@ class Dedup(commands.Cog):
         return job if may_see(facts, seer) else None
 
 
-def _line(number: int, there: Sequence[tuple[Job, int]], before: int) -> str:
+def _line(client: Client, number: int, there: Sequence[tuple[Job, int]], before: int) -> str:
     """A group: how many pictures it has, and where they are; there were so many when the command was given."""
     if len(there) < 2:
         return say(
             "**{number}.** {pictures}, of which at most one is left.", number=number, pictures=_words.pictures(before)
         )
     shown = [
-        say("request {request} picture {number} {link}", request=job.id, number=at, link=_searching.link(job))
+        say("request {request} picture {number} {link}", request=job.id, number=at, link=link(client, job))
         for job, at in there[:LINKS]
     ]
     more = [] if len(there) <= LINKS else [say("and {count} more", count=len(there) - LINKS)]

@@ -73,7 +73,9 @@ class Edits(commands.Cog):
         enlarging = self._admission.enlarging(job.request.model)
         provider = bool(job.request.provider)
         view = _controls.picture_controls(about, can, enlarging, draft=job.request.draft, provider=provider)
-        await send_pictures(interaction, self._queue, job, [picture], _requests.single(job, picture), view)
+        _controls.add_rare(view, about, job, can, in_server=interaction.guild_id is not None, row=3)
+        words = _with_first_frame(job, _requests.single(job, picture))
+        await send_pictures(interaction, self._queue, job, [picture], words, view)
 
     @pressed("again")
     async def again_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -279,9 +281,7 @@ class Edits(commands.Cog):
         can, enlarging = self._admission.operations(job.request.model), self._admission.enlarging(job.request.model)
         draft, provider = job.request.draft, bool(job.request.provider)
         view = _controls.result_controls(job.id, len(pictures), can, enlarging, draft=draft, provider=provider)
-        words = _requests.result(job, pictures)
-        if job.request.frames:
-            words = f"{words}\n{say(FIRST_FRAME)}"
+        words = _with_first_frame(job, _requests.result(job, pictures))
         # Of several pictures, these ask which one is meant.
         about = pictures[0].ref if len(pictures) == 1 else PictureRef(job.id)
         _controls.add_rare(view, about, job, can, in_server=True, row=3)
@@ -326,6 +326,11 @@ class Edits(commands.Cog):
                 # The form has the prompt, and can be opened again.
                 raise
             await interaction.client.explain(interaction, error, options.prompt)
+
+
+def _with_first_frame(job: Job, words: str) -> str:
+    """The words about a result, for an animation with what is made of it."""
+    return f"{words}\n{say(FIRST_FRAME)}" if job.request.frames else words
 
 
 async def _message(interaction: discord.Interaction[Client], message_id: int) -> discord.Message:

@@ -18,12 +18,11 @@ from discord.ext import commands
 from bot import responses
 from bot.client import Client
 from bot.delivery.feedback import Feedback
+from bot.delivery.reactions import Reactions
 from bot.errors import UserError
 from bot.jobs import ChannelId, GuildId, MessageId, PictureRef, UserId, utcnow
 from bot.language import say, say_many
-from bot.policy.limits import gallery_of
 from bot.storage.queue import Queue
-from bot.storage.rules import Rules
 from cogs import _targets, _words
 from cogs._buttons import add_cog, pressed
 
@@ -41,8 +40,8 @@ log = logging.getLogger(__name__)
 class FeedbackCog(commands.Cog, name="Feedback"):
     """Listens to raw reaction events, which also come for messages from before a restart, and to the button ❤️."""
 
-    def __init__(self, client: Client, feedback: Feedback, queue: Queue, rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, client: Client, feedback: Feedback, queue: Queue, reactions: Reactions) -> None:
+        self._reactions = reactions
         self._client = client
         self._queue = queue
         self._feedback = feedback
@@ -128,11 +127,13 @@ class FeedbackCog(commands.Cog, name="Feedback"):
         words = say("This is no favourite of yours any more.")
         if is_one:
             words = say("This is a favourite of yours now. ❤️")
-            gallery = gallery_of(await self._rules.book(job.requester.guild_id))
+            gallery = await self._reactions.gallery_for(job)
             if gallery is not None:
                 words += " " + say_many(
-                    "A result that {count} other person likes with ❤️ is copied to {gallery}, where everyone sees it.",
-                    "A result that {count} other people like with ❤️ is copied to {gallery}, where everyone sees it.",
+                    "A result that {count} person besides the one who asked for it likes with ❤️ is copied to "
+                    "{gallery}, where everyone sees it.",
+                    "A result that {count} people besides the one who asked for it like with ❤️ is copied to "
+                    "{gallery}, where everyone sees it.",
                     gallery.threshold,
                     gallery=f"<#{gallery.channel_id}>",
                 )
@@ -144,4 +145,4 @@ class FeedbackCog(commands.Cog, name="Feedback"):
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await add_cog(client, FeedbackCog(client, client.app.feedback, client.app.queue, client.app.rules))
+    await add_cog(client, FeedbackCog(client, client.app.feedback, client.app.queue, client.app.reactions))

@@ -20,6 +20,7 @@ from bot.storage.removals import Removals, Remover
 from cogs import _people, _requests, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._gallery import Remembered
+from cogs._links import link
 from cogs._pictures import send_pictures
 
 _PAGE = 5
@@ -131,9 +132,8 @@ def _line(job: Job, interaction: discord.Interaction[Client], *, is_gone: bool) 
         line += f" ({_requests.operation(job.request)})"
     if job.reason:
         line += f" — {_words.inert(_words.said(job.reason), _SHOWN_REASON)}"
-    elif job.destination.message_id is not None:
-        place = f"{interaction.guild_id or '@me'}/{job.destination.channel_id}/{job.destination.message_id}"
-        line += f" — https://discord.com/channels/{place}"
+    elif where := link(interaction.client, job):
+        line += f" — {where}"
     return line
 
 

@@ -46,6 +46,7 @@ from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _comparing, _controls, _requests, _views
 from cogs._buttons import CustomId
+from cogs._links import link
 from cogs._posting import delete, delivery_error, file_limit, own_messages, translated
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 from cogs.series_posts import SeriesPosts
@@ -120,7 +121,9 @@ class Results(commands.Cog):
             # Votes are given by buttons, and nobody is to rate one of two requests.
             return
         with self._translate_errors(job):
-            for emoji in offered(job.request.num_images_per_prompt):
+            # A provider may have sent fewer pictures than were asked for.
+            count = len(await insist(self._queue.pictures, job.id))
+            for emoji in offered(count):
                 await message.add_reaction(emoji)
             waited = ((job.painted_at or job.asked_at) - job.asked_at).total_seconds()
             is_long = bool(self._ping_after_seconds) and waited > self._ping_after_seconds
@@ -129,7 +132,7 @@ class Results(commands.Cog):
                     words = say_many(
                         "{person}, your picture is ready: {link}",
                         "{person}, your {count} pictures are ready: {link}",
-                        job.request.num_images_per_prompt,
+                        count,
                         person=f"<@{job.requester.user_id}>",
                         link=message.jump_url,
                     )
@@ -265,7 +268,11 @@ class Results(commands.Cog):
             return ""
         found = [await insist(self._queue.get, source.job_id) for source in origins]
         guild_id = job.requester.guild_id
-        links = {each.id: _link(each) for each in found if each is not None and each.requester.guild_id == guild_id}
+        links = {
+            each.id: link(self._client, each)
+            for each in found
+            if each is not None and each.requester.guild_id == guild_id and each.forgotten_at is None
+        }
         return "\n" + say("-# From {sources}", sources=_requests.sources(origins, links))
 
     async def _is_hidden(self, job: Job, images: Sequence[Image]) -> bool:
@@ -380,14 +387,6 @@ def _custom_ids(message: discord.Message) -> set[CustomId | None]:
         for button in row.children
         if isinstance(button, discord.Button)
     }
-
-
-def _link(job: Job) -> str:
-    """The address of the message of a job on a server; empty if there is none."""
-    if job.destination.message_id is None or job.forgotten_at is not None:
-        return ""
-    place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
-    return f"https://discord.com/channels/{place}"
 
 
 def _pixels(images: Sequence[Image]) -> list[bytes]:

@@ -186,7 +186,10 @@ class SearchCog(commands.Cog, name="Search"):
         first = page * PAGE + 1
         count = len(session.answer.hits)
         head = say("**{count} found**, page {page} of {pages}", count=count, page=page + 1, pages=pages)
-        lines = [head, *(_searching.line(at, job, hit) for at, (job, hit) in enumerate(shown, start=first))]
+        lines = [
+            head,
+            *(_searching.line(interaction.client, at, job, hit) for at, (job, hit) in enumerate(shown, start=first)),
+        ]
         if len(shown) < len(hits):
             lines.append(say("-# Some results of this page were deleted, or you may not see them any more."))
         view = discord.ui.View(timeout=None)

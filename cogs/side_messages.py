@@ -22,6 +22,7 @@ from bot.responses import MESSAGE, fitted, units
 from bot.storage.database import insist
 from bot.storage.side_messages import Kind, SideMessage
 from cogs import _requests, _views
+from cogs._links import link
 from cogs._posting import delete, own_messages, translated
 from cogs._verdicts import GONE
 from cogs.series_posts import SeriesPosts
@@ -74,16 +75,18 @@ class SideMessages(commands.Cog, name="Side messages"):
 
     async def find_side(self, message: SideMessage, channel_id: ChannelId, job: Job) -> MessageId | None:
         """The message of a row, if an earlier attempt has sent it."""
-        file, link = f"atelier-{job.id}-", _link(job)
+        file, original = f"atelier-{job.id}-", link(self._client, job)
         async with self._client.speaking_to(job.requester.guild_id):
-            note = closed(message.user_id, job)
+            note = closed(message.user_id, original)
         with self._translated(job):
             async for sent in own_messages(self._client, self._place(message, channel_id, job), message.begun_at):
                 if message.kind is Kind.REFUSAL:
                     found = sent.content == note
                 else:
                     # The link alone is also in the message that pings a person after a long wait.
-                    found = link in sent.content and any(each.filename.startswith(file) for each in sent.attachments)
+                    found = original in sent.content and any(
+                        each.filename.startswith(file) for each in sent.attachments
+                    )
                 if found:
                     return MessageId(sent.id)
         return None
@@ -98,9 +101,9 @@ class SideMessages(commands.Cog, name="Side messages"):
     ) -> MessageId:
         """Send the message of a row; `encoded` has the pictures smaller. Its nonce keeps it from being sent twice."""
         channel = self._place(message, channel_id, job)
-        nonce = f"s{message.id}"
+        nonce, original = f"s{message.id}", link(self._client, job)
         async with self._client.speaking_to(job.requester.guild_id):
-            note, content = closed(message.user_id, job), copied(message.kind, job, images, encoded)
+            note, content = closed(message.user_id, original), copied(message.kind, job, original, images, encoded)
         with self._translated(job):
             if message.kind is Kind.REFUSAL:
                 person = discord.AllowedMentions(users=[discord.Object(message.user_id)])
@@ -139,9 +142,9 @@ class SideMessages(commands.Cog, name="Side messages"):
         return self._channel(channel_id, job)
 
 
-def copied(kind: Kind, job: Job, images: Sequence[Image], encoded: Smaller | None) -> str:
-    """The text of a copy: the prompt and the person who asked, in a direct message also the values, and the link."""
-    lines = [say("-# The original: {link}", link=_link(job))]
+def copied(kind: Kind, job: Job, original: str, images: Sequence[Image], encoded: Smaller | None) -> str:
+    """The text of a copy: the prompt, the person who asked, in a direct message also the values, and the original."""
+    lines = [say("-# The original: {link}", link=original)]
     if encoded is not None:
         lines.append(_requests.smaller(encoded.lossless, moves=bool(job.request.frames)))
     text = _requests.headline(job) if kind is Kind.GALLERY else _requests.result(job, images)
@@ -149,20 +152,15 @@ def copied(kind: Kind, job: Job, images: Sequence[Image], encoded: Smaller | Non
     return f"{fitted(text, MESSAGE - units(end) - 1)}\n{end}"
 
 
-def closed(user_id: UserId, job: Job) -> str:
+def closed(user_id: UserId, original: str) -> str:
     """The note to a person who asked for a direct message and takes none."""
     return say(
         "{person} you asked for {link} with ✉️, but you take no direct messages from me. Allow them in this server's "
         "privacy settings, take your ✉️ back and add it again. I delete this note after {seconds:.0f} s.",
         person=f"<@{user_id}>",
-        link=_link(job),
+        link=original,
         seconds=NOTE_STAYS.total_seconds(),
     )
-
-
-def _link(job: Job) -> str:
-    place = job.destination
-    return f"https://discord.com/channels/{job.requester.guild_id}/{place.channel_id}/{place.message_id}"
 
 
 def _is_restricted(channel: object) -> bool:

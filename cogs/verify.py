@@ -19,6 +19,7 @@ from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from bot.verification import Manifest, Verdict, Verification
 from cogs import _people, _requests, _targets, _words
+from cogs._links import link
 from cogs.intake import DOWNLOAD_SECONDS
 
 NOT_FOUND = mark(
@@ -80,10 +81,9 @@ class Verify(commands.Cog):
             lines.append(", ".join([*facts, _requests.painter(job.request)]))
             if origins := await self._lineage.sources(job.id):
                 lines.append(say("Made from {sources}.", sources=_requests.sources(origins)))
-            if job.destination.message_id is not None:
-                place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
+            if where := link(interaction.client, job):
                 again = say("`/show id:{request}` shows it again", request=job.id)
-                lines.append(f"-# https://discord.com/channels/{place} · {again}")
+                lines.append(f"-# {where} · {again}")
         lines.append(f"-# {_sureness(verdict)}")
         return lines
 

@@ -208,7 +208,7 @@ async def test_permutations(house: House, people: People) -> None:
     single = last(await eve.click(second, label="6"))
     answers = await press_all(house, eve, single, FORMS, depth=2, never=("alike", "lookalike"))
     made = (await books(house, start))[6:]
-    assert len(made) == len(answers.public) == 13
+    assert len(made) == len(answers.public) == 14
     assert {job.requester for job in made} == {house.requester(eve)}
     sources = {ref.job_id for job in made for ref in await house.app.lineage.sources(job.id)}
     assert sources == {jobs[5].id}

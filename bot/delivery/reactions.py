@@ -192,6 +192,13 @@ class Reactions:
         self._poster = poster
         self._attached.set()
 
+    async def gallery_for(self, job: Job) -> Gallery | None:
+        """The gallery to which a result is copied if enough people like it; None if there is none that may show it."""
+        gallery = gallery_of(await self._rules.book(job.requester.guild_id))
+        if gallery is None or self._poster is None or not self._poster.may_show(gallery.channel_id, job):
+            return None
+        return gallery
+
     def look_at(self, post_id: PostId) -> None:
         """Look at a post for which a message was begun elsewhere."""
         self._touched.add(post_id)
@@ -267,9 +274,7 @@ class Reactions:
         if state.unwanted_at is not None:
             await self._removals.remove_post(state.job.requester, post_id, state.unwanted_at)
             state = await self._side_messages.state(post_id) or state
-        gallery = gallery_of(await self._rules.book(state.job.requester.guild_id))
-        if gallery is not None and not poster.may_show(gallery.channel_id, state.job):
-            gallery = None
+        gallery = await self.gallery_for(state.job)
         # One message that Discord does not take holds up no other. What goes and what comes in its place are in order.
         groups: dict[tuple[Kind, UserId], list[Step]] = {}
         for step in decide(state, gallery, self._clock()):

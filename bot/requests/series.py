@@ -303,10 +303,10 @@ class SeriesAdmission:
                 with speaking(await self._policy.language(requester.guild_id)):
                     known.append(Panel(number, words, refusal=str(error)))
             except UserError as error:
+                if not look:
+                    raise UserError("{error} This is about panel {number}.", error=error, number=number) from error
                 raise UserError(
-                    "{error} The cause is panel {number}, together with the look of all panels.",
-                    error=error,
-                    number=number,
+                    "{error} This is about panel {number} with the look of all panels.", error=error, number=number
                 ) from error
             else:
                 members.append(Member(quote, words))

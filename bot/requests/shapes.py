@@ -18,7 +18,9 @@ ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 _SHAPE_AT_MOST = 40
 """No picture is so small: 16x9 is meant as the shape 16:9."""
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
-_BARE = re.compile(r"(?<![\w.:/×-])(\d{1,4})\s?[x×:]\s?(\d{1,4})(?![\w.:/×-]|\.\d)", re.IGNORECASE)
+_BARE = re.compile(r"(?<![\w.:/×-])(\d{1,4})\s?([x×:])\s?(\d{1,4})(?![\w:/×-]|\.\w)", re.IGNORECASE)
+_EDGES = ",;.()[]，、。"
+"""What a phrase of a prompt stands between."""
 _LEAST_BARE = 256
 """Numbers among words that are as large as this are a size; less may be the number of some things."""
 _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
@@ -62,12 +64,21 @@ def _ratio(aspect: str, model: ModelConfig) -> float:
 def bare_shape(prompt: str) -> str:
     """A shape or a size that stands among the words of a prompt, where it changes nothing; empty without one."""
     for match in _BARE.finditer(prompt):
-        width, height = match[1], match[2]
-        if (shape := f"{width}:{height}") in ASPECTS and width != height:
+        width, sign, height = match.groups()
+        shape = f"{width}:{height}"
+        # 9:16 may be a time, 3:2 a verse or a score.
+        is_meant = sign != ":" or shape == "16:9" or _is_alone(prompt, match)
+        if is_meant and shape in ASPECTS and width != height:
             return shape
         if min(int(width), int(height)) >= _LEAST_BARE:
             return f"{width}x{height}"
     return ""
+
+
+def _is_alone(prompt: str, match: re.Match[str]) -> bool:
+    """Whether what was found is a whole phrase of a prompt, or comes after the word "ratio"."""
+    before, after = prompt[: match.start()].rstrip(), prompt[match.end() :].lstrip()
+    return before.lower().endswith("ratio") or (before[-1:] in _EDGES and after[:1] in _EDGES)
 
 
 def size_of(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, int]:

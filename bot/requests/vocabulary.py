@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import ConfigError
-from bot.language import Listed, in_quotes, say
+from bot.language import Listed, in_quotes, say, say_many
 
 FILE = "vocabulary.json"
 """The file of the vocabulary in a model's folder; `training/words.py` writes it."""
@@ -91,8 +91,14 @@ class Vocabulary:
         count = len(self.names)
         # The names are sorted by kind, so those that are far apart are of different kinds.
         first = zlib.crc32(seed.encode("utf-8", "replace")) % count
-        some = [self.names[(first + number * count // _MOST) % count] for number in range(min(_MOST, count))]
-        return say("It knows {count} things, such as {things}.", count=count, things=str(Listed(some)))
+        most = min(_MOST, count)
+        some = [self.names[(first + number * count // most) % count] for number in range(most)]
+        return say_many(
+            "It knows {count} thing: {things}.",
+            "It knows {count} things, such as {things}.",
+            count,
+            things=str(Listed(some)),
+        )
 
     def _near(self, thing: str) -> tuple[str, ...]:
         """What is similar to a thing, or to one thing of several."""

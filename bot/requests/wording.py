@@ -100,15 +100,23 @@ def listed(names: Sequence[object], most: int) -> str:
     return str(Listed([*names[:most], *more]))
 
 
+_ENDS = (".", "。", "!", "?", "！", "？")
+
+
 def is_sentence(note: str) -> bool:
     """Whether a note is a sentence of its own, and not a part of one."""
     first = note[:1]
-    return first.isalpha() and not first.islower() and note.endswith((".", "。", "!", "?"))
+    return first.isalpha() and not first.islower() and note.endswith(_ENDS)
 
 
 def one_line(notes: Sequence[str]) -> tuple[str, ...]:
     """All notes about a request as one line; none if there are none."""
     line = ""
     for note in notes:
-        line = f"{line.rstrip('.。')}{'. ' if is_sentence(note) else '; '}{note}" if line else note
+        if not line:
+            line = note
+        elif is_sentence(note):
+            line = f"{line}{'' if line.endswith(_ENDS) else '.'} {note}"
+        else:
+            line = f"{line.rstrip('.。')}; {note}"
     return (line,) if line else ()

@@ -18,7 +18,7 @@ MARKUP = re.compile(r"<@&?\{|<#\{|<t:\{|(?<!\w)`/")
 @pytest.mark.parametrize(
     ("sentence", "words"),
     [
-        ("Up to 3 ({origin host}).", "Up to 3 (the host's default)."),
+        ("Up to 3 ({origin host}).", "Up to 3 (this bot's default)."),
         ("Up to 3 ({origin server}).", "Up to 3 (the rule for the server)."),
         ("Paused for {subject channel:7}.", "Paused for channel 7."),
         ("Use {command limits set}.", "Use /limits set."),

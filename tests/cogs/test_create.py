@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ import simcord
 
 from bot.config import PROMPT_LIMIT, Config, DiscordConfig, LimitsConfig
 from bot.delivery import gate, progress
+from bot.engine import Event, Finished, Order
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed, StorageError, StorageFull, UserError
 from bot.jobs import ChannelId, Destination, JobId, JobStatus, to_text
@@ -453,10 +455,19 @@ class TestOtherSettings:
         with pytest.raises(simcord.SetupError):
             await workshop.member("eve").slash(workshop.channel, "imagine", prompt="a cat")
 
-    async def test_who_waited_long_is_pinged_once_with_a_link(self, workshop: Workshop, engine: FakeEngine) -> None:
+    async def test_who_waited_long_is_pinged_once_with_a_link(
+        self, workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paint = engine._paint
+
+        async def fewer(order: Order) -> AsyncGenerator[Event, None]:
+            async for event in paint(order):
+                yield replace(event, images=event.images[:2]) if isinstance(event, Finished) else event
+
+        monkeypatch.setattr(engine, "_paint", fewer)
         engine.seconds = 1.5
         ada = workshop.member("ada")
-        asked = await ada.slash(workshop.channel, "paint", prompt="a cat", images=2)
+        asked = await ada.slash(workshop.channel, "paint", prompt="a cat", images=3)
         await workshop.ended()
 
         def pings() -> list[Any]:

@@ -54,6 +54,12 @@ class TestOpened:
 
         history = await eve.slash("history")
         assert f"channels/@me/{eve.dm_channel.id}/{shown.id}" in history.response.content
+        search = await eve.slash("search", query="cat")
+        assert f"channels/@me/{eve.dm_channel.id}/{shown.id}" in (search.followups or [search.response])[-1].content
+        await eve.click(shown, label="Vary (strong)")
+        await workshop.ended(2)
+        varied = eve.dm_channel.history()[-1]
+        assert f"From [picture 1 of request {job.id}](<https://discord.com/channels/@me/" in varied.content
         again = await eve.click(history.response, label="Show 1")
         assert len((again.followups or [again.response])[-1].attachments) == 1
         assert "of painting time is left: about" in (await eve.slash("quota")).response.content

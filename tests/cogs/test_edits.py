@@ -423,7 +423,10 @@ async def test_the_menu_of_a_message_of_several_requests_asks_which_one(workshop
         (row,) = which.response.components
         assert [each["label"] for each in row["components"]] == ["5", "6"], "as under the message"
         told = await ada.click(which.response, label="6")
-        assert (told.followups or [told.response])[-1].content.startswith(title)
+        shown = (told.followups or [told.response])[-1]
+        assert shown.content.startswith(title)
+    labels = [each.get("label") for row in shown.components for each in row["components"]]
+    assert {"Vary (subtle)", "Edit region", "Animate", "Paint variants", MORE} <= set(labels)
 
 
 async def test_the_picture_of_any_message_can_be_used_and_enlarged(workshop: Workshop) -> None:

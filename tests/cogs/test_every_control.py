@@ -46,7 +46,6 @@ OTHERS |= {
     "historypage": "a page of /history",
     "stylepage": "a page of styles",
 }
-OTHERS |= {"historypage": "a page of /history"}
 OTHERS |= {"samepage": "a page of duplicates", "statstable": "the table of /stats"}
 OTHERS |= dict.fromkeys(("drain", "bringback"), "the engines, for the host")
 OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a prompt")

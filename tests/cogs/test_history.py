@@ -9,6 +9,7 @@ import discord
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed
 from bot.jobs import JobStatus
+from cogs._gallery import OVER
 from tests.conftest import Workshop
 
 
@@ -49,7 +50,10 @@ async def test_pages_keep_what_was_looked_for_until_a_restart(workshop: Workshop
     assert "cat 2" in second.content
     assert "dog" not in second.content
     await workshop.restart()
-    assert "Search again" in (await ada.click(second, label="◀ Back")).response.content
+    other = (await ada.slash(workshop.channel, "history", words="cat", page=2)).response
+    assert "cat 2" in other.content
+    old = (await ada.click(second, label="◀ Back")).response.content
+    assert old == OVER, "a list of this run is not shown instead"
 
 
 async def test_the_history_says_what_was_made_from_a_picture(workshop: Workshop) -> None:

@@ -209,8 +209,8 @@ async def test_the_heart_under_a_result_is_a_favourite_until_it_is_pressed_again
     result = await painted(workshop, ada)
     liked = (await bob.click(result, label="❤️")).response.content
     assert liked == (
-        "This is a favourite of yours now. ❤️ A result that 2 other people like with ❤️ is copied to "
-        f"<#{best.id}>, where everyone sees it."
+        "This is a favourite of yours now. ❤️ A result that 2 people besides the one who asked for it like with ❤️ "
+        f"is copied to <#{best.id}>, where everyone sees it."
     )
     await bob.react(result, "❤️")
     await rests(workshop)
@@ -378,6 +378,8 @@ async def test_what_is_from_an_age_restricted_channel_stays_in_such_channels(
     bob = workshop.member("bob")
     workshop.channel = workshop.guild.create_text_channel("adults")
     result = await painted(workshop, workshop.member("ada"))
+    said = (await bob.click(result, label="❤️")).response.content
+    assert said == "This is a favourite of yours now. ❤️", "it is not copied there"
     await bob.react(result, "❤️")
     await rests(workshop)
     assert best.history() == []

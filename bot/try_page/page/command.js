@@ -47,7 +47,7 @@ class Field {
       h("label", { for: id }, option.name), this.input, h("span", { id: `${id}-hint`, class: "unseen" }, option.description),
       !option.required && h("button", { type: "button", class: "drop", "aria-label": `Remove ${option.name}`, onclick: () => form.remove(this) }, "×"));
     this.input.addEventListener("focus", () => form.about(option));
-    this.input.addEventListener("input", () => { form.say(""); form.about(option); });
+    this.input.addEventListener("input", () => { form.corrected(option); form.about(option); });
     if (option.completes || entriesOf(option)) {
       this.list = new Suggestions(this.input, (taken) => this.take(taken), { name: `Choices for ${option.name}`, around: form.element });
       this.input.addEventListener("focus", () => { if (this.value === null) this.suggest(true); });
@@ -55,7 +55,7 @@ class Field {
       this.input.addEventListener("input", () => this.typed());
     }
     this.input.addEventListener("keydown", (event) => {
-      if (this.list?.key(event)) return;
+      if (this.list?.key(event) || event.isComposing) return;
       if (event.key === "Enter") { event.preventDefault(); form.send(); }
       if (event.key === "Backspace" && !this.input.value && !option.required) { event.preventDefault(); form.remove(this); }
     });
@@ -86,6 +86,7 @@ class Field {
   take({ label, value }) {
     this.input.value = label;
     this.value = value;
+    this.form.corrected(this.option);
     this.form.next(this);
   }
 
@@ -120,11 +121,10 @@ export class CommandForm {
       h("div", { class: "command-head" }, h("b", {}, `/${command.name}`), h("span", { class: "hint" }, command.description),
         h("button", { type: "button", class: "drop", "aria-label": "Leave this command", title: "Leave this command", onclick: () => this.close() }, "×")),
       this.line, this.hint, this.problem, h("div", { class: "command-foot" }, this.rest, this.button));
-    this.element.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.preventDefault(); this.close(); } });
+    this.element.addEventListener("keydown", (event) => { if (event.key === "Escape" && !event.isComposing) { event.preventDefault(); this.close(); } });
     for (const option of command.options.filter((each) => each.required)) this.add(option);
     this.fill(words);
     this.list();
-    this.about(null);
   }
 
   fill(words) {
@@ -140,9 +140,10 @@ export class CommandForm {
     this.say([...wrong.map((each) => each.words), over].filter(Boolean).join(" "));
   }
 
-  // Shows the whole description of an option.
+  // Shows the whole description of an option; without one, that the command could be sent.
   about(option) {
-    const general = this.isReady ? "Send it as it is, or press an option to add it." : "";
+    this.told = option;
+    const general = this.isReady ? `Send it as it is${this.rest.hidden ? "." : ", or press an option to add it."}` : "";
     this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${[option.description, range(option), option.required && "needed"].filter(Boolean).join(" · ")}`] : [general]));
   }
 
@@ -152,11 +153,18 @@ export class CommandForm {
     this.problem.hidden = !words;
   }
 
+  // What was wrong about a field is changed, so nothing is said of it any more.
+  corrected(option) {
+    if (option === this.wrong) this.wrong = null;
+    this.say("");
+  }
+
   // An option is told when the pointer moves over it, not when it only lies where the form opens.
   list() {
     const left = this.command.options.filter((option) => !this.fields.some((field) => field.option === option));
     this.rest.replaceChildren(...left.map((option) => h("button", { type: "button", class: "chip", title: option.description, onfocus: () => this.about(option), onpointermove: (event) => { if (event.movementX || event.movementY) this.about(option); }, onclick: () => this.add(option).input.focus() }, `+ ${option.name}`)));
     this.rest.hidden = !left.length;
+    if (!this.told) this.about(null);
   }
 
   add(option) {
@@ -205,6 +213,7 @@ export class CommandForm {
       empty.input.focus();
       return false;
     }
+    this.wrong = null;
     this.say("");
     toEnd();
     const files = Object.fromEntries(this.fields.filter((field) => field.input.files?.length).map((field) => [field.option.name, [...field.input.files]]));

@@ -94,7 +94,8 @@ export class Suggestions {
 
   // Handles a key of the input; returns whether the list has used it.
   key(event) {
-    if (!this.open) return false;
+    // While letters are composed, as for Japanese, every key belongs to that.
+    if (!this.open || event.isComposing) return false;
     const count = this.entries.length;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) { this.isMoved = true; this.mark((Math.max(this.active, step > 0 ? -1 : 0) + step + count) % count); }

@@ -393,6 +393,9 @@ def test_every_offered_shape_is_one_the_model_can_paint(model: ModelConfig) -> N
     [
         *(("a castle 16x9", "16:9"), ("a castle, 16:9", "16:9"), ("9 × 16 castle", "9:16"), ("512x768 fox", "512x768")),
         *(("a 4x4 jeep", ""), ("a 2x4", ""), ("a clock at 12:45", ""), ("1:1 copy", ""), ("64x64 pixel art", "")),
+        *(("at 9:16 pm", ""), ("psalm 3:2 on a wall", ""), ("psalm 3:2", ""), ("score 4:3, a stadium", "")),
+        *(("a fox in 16:9 with snow", "16:9"), ("a fox, 3:2, snow", "3:2"), ("a fox (aspect ratio 3:2)", "3:2")),
+        *(("resolution 1920×1080.", "1920x1080"), ("a fox 16:9.", "16:9"), ("16x9.png", ""), ("a disk 3x2.5", "")),
         *(("a fox --ar 16x9", ""), ("16x9 fox --ar 1:1", ""), ("a fox", ""), ("https://x.org/16x9/", "")),
     ],
 )

@@ -132,6 +132,19 @@ def test_without_a_good_offer_it_says_what_it_knows(word: str) -> None:
     assert "Try" not in note
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("fox",), "It knows 1 thing: fox."),
+        (("fox", "king"), "It knows 2 things, such as king and fox."),
+        (("fox", "king", "tree"), "It knows 3 things, such as fox, king and tree."),
+    ],
+)
+def test_a_model_with_few_names_names_each_once(names: tuple[str, ...], words: str) -> None:
+    few = Vocabulary(frozenset(names), frozenset(), frozenset(), {}, names)
+    assert few.known("a") == words
+
+
 def test_a_folder_without_the_file_knows_no_limits(tmp_path: Path) -> None:
     assert Vocabulary.read(tmp_path) is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.errors import Reference, format_references, quoted
-from bot.requests.wording import clean, errors, nearest, number_of, unknown
+from bot.requests.wording import clean, errors, nearest, number_of, one_line, unknown
 
 
 @pytest.mark.parametrize("typed", ["{subject person:5}", "a {command mod pause} b", "{{time 2026-01-01T00:00:00}}"])
@@ -120,3 +120,18 @@ def test_errors_between_two_names(one: str, other: str, count: int) -> None:
 )
 def test_numbers_are_read_as_people_type_them(typed: str, number: float | None) -> None:
     assert number_of(typed) == number
+
+
+@pytest.mark.parametrize(
+    ("notes", "line"),
+    [
+        ([], ()),
+        (["これは文です。", "次の文です。"], ("これは文です。 次の文です。",)),
+        (["Is it?", "Yes."], ("Is it? Yes.",)),
+        (["Is it？", "Yes."], ("Is it？ Yes.",)),
+        (["steps 999 became 150", "It waits."], ("steps 999 became 150. It waits.",)),
+        (["It waits.", "steps 999 became 150"], ("It waits; steps 999 became 150",)),
+    ],
+)
+def test_notes_become_one_line_with_their_own_ends(notes: list[str], line: tuple[str, ...]) -> None:
+    assert one_line(notes) == line

@@ -222,6 +222,46 @@ async def test_what_cannot_be_done_is_said_and_nothing_typed_is_lost(browser: Br
     await tab.get_by_label("prompt", exact=True).fill("")
     await tab.keyboard.press("Enter")
     await expect(tab.get_by_role("alert").filter(has_text="Fill in prompt")).to_be_visible()
+    # A field that was corrected is wrong no longer.
+    await tab.get_by_label("prompt", exact=True).fill("a cat")
+    await tab.get_by_label("images", exact=True).fill("2")
+    for option in ("seed", "steps"):
+        await tab.get_by_role("button", name=f"+ {option}", exact=True).click()
+    await tab.get_by_role("button", name="Remove steps").click()
+    await expect(tab.get_by_label("seed", exact=True)).to_be_focused()
+
+
+async def test_the_enter_that_ends_a_composition_takes_and_sends_nothing(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    box, composed = tab.locator("#say"), {"key": "Enter", "isComposing": True, "bubbles": True}
+    acts: list[str] = []
+    tab.on("request", lambda request: acts.append(request.post_data or "") if request.url.endswith("/act") else None)
+    await box.fill("/imag")
+    await box.dispatch_event("keydown", composed)
+    await expect(box).to_have_value("/imag")
+    await expect(tab.get_by_role("option", selected=True)).to_contain_text("/imagine")
+    await tab.keyboard.press("Enter")
+    prompt = tab.get_by_label("prompt", exact=True)
+    await prompt.fill("猫")
+    await prompt.dispatch_event("keydown", composed)
+    await prompt.dispatch_event("keydown", composed | {"key": "Escape"})
+    await expect(prompt).to_have_value("猫")
+    await expect(tab.get_by_role("button", name="Send")).to_be_enabled()
+    assert not [each for each in acts if '"kind":"command"' in each.replace(" ", "")]
+
+
+async def test_a_command_that_has_all_its_options_offers_no_more(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    told = await tab.evaluate(
+        """async () => {
+            const { CommandForm } = await import("./command.js");
+            const option = (name) => ({ name, kind: "integer", description: name, required: false, choices: [] });
+            const command = { name: "x", description: "", options: [option("a"), option("b")] };
+            const told = (words) => new CommandForm(command, words, {}).hint.textContent;
+            return [told("a:1 b:2"), told("a:1")];
+        }"""
+    )
+    assert told == ["Send it as it is.", "Send it as it is, or press an option to add it."]
 
 
 async def test_files_are_chosen_dropped_and_sent_with_a_command(browser: Browser, page: Page, tmp_path: Path) -> None:
