@@ -52,6 +52,7 @@ async def test_a_draft_offers_to_finish_each_picture(workshop: Workshop) -> None
         ["Finish", "Vary (subtle)", "Vary (strong)", "Remix", "Upscale"],
         ["Edit region", "Zoom out 1.5×", "Zoom out 2×", "🔁", MORE],
         ["⬅️", "➡️", "⬆️", "⬇️", "❤️"],
+        ["Animate", "Paint variants"],
     ]
 
 
