@@ -161,7 +161,7 @@ async def scale(prompts: Sequence[str], asked: Sequence[str]) -> str:
             painting.cancel()
             memory = _memory(app.search.process_id)
             bot = _memory()
-            await app.search.close()
+            await app.search.end_process()
             began = time.perf_counter()
             await app.search.finish()
             opening = time.perf_counter() - began

@@ -218,7 +218,7 @@ class Search:
                 log.warning("the search index is deleted, because it cannot be cleaned: %s", error)
             else:
                 return
-            await self._end()
+            await self.end_process()
         try:
             await asyncio.to_thread(delete, self._index)
         except OSError as error:
@@ -239,9 +239,10 @@ class Search:
         try:
             await asyncio.gather(*exchanges, return_exceptions=True)
         finally:
-            await self._end()
+            await self.end_process()
 
-    async def _end(self) -> None:
+    async def end_process(self) -> None:
+        """End the process; the next question starts another."""
         process, self._process = self._process, None
         if process is not None:
             await child.end(process, END_SECONDS)
@@ -268,12 +269,12 @@ class Search:
                     process = await self._started()
                     return await self._exchange(process, order)
             except TimeoutError as error:
-                await self._end()
+                await self.end_process()
                 raise ChildFailed(
                     sentence("The search did not end within {seconds:.0f} s.", seconds=seconds)
                 ) from error
             except (OSError, BadFrame) as error:
-                await self._end()
+                await self.end_process()
                 raise ChildFailed(_ENDED) from error
 
     async def _started(self) -> Process:

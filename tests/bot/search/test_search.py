@@ -102,7 +102,7 @@ async def test_the_index_follows_the_database_and_equals_one_that_is_built_anew(
     assert built == followed
     assert len(built["vectors"]) == 5
     assert len(built["pictures"]) == 10
-    await library.search._end()
+    await library.search.end_process()
     library.index.unlink()
     await library.search.finish()
     assert await library.search.dump() == followed, "a missing index is built by itself"
@@ -220,7 +220,7 @@ async def test_closing_refuses_those_who_were_about_to_ask(library: Library, mon
 
     monkeypatch.setattr(child, "start", noting)
     library.search._touched.add(1)
-    await library.search._end()
+    await library.search.end_process()
     search = asyncio.create_task(library.found("lighthouse"))
     await began.wait()
     await library.search.close()
