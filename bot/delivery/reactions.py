@@ -193,7 +193,7 @@ class Reactions:
         self._attached.set()
 
     async def gallery_for(self, job: Job) -> Gallery | None:
-        """The gallery to which a result is copied if enough people like it; None if there is none that may show it."""
+        """The gallery of a job's server if it may show the job's result, else None; also without a gallery."""
         gallery = gallery_of(await self._rules.book(job.requester.guild_id))
         if gallery is None or self._poster is None or not self._poster.may_show(gallery.channel_id, job):
             return None

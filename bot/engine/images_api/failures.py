@@ -203,7 +203,7 @@ def seconds_to_wait(retry_after: str | None, now: datetime, tried: int) -> float
     """How long to wait before a request is sent again: what the provider says, or else longer each time."""
     text = (retry_after or "").strip()
     with suppress(ValueError):
-        # A number that is none, such as NaN, is no number.
+        # Python reads "nan" as a number, but it is no time to wait.
         if not math.isnan(seconds := float(text)):
             return max(seconds, 0.0)
     try:
